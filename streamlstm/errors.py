@@ -1,0 +1,17 @@
+"""Every exception that streamlstm raises on purpose. Catch `StreamLSTMError` for all of them."""
+
+
+class StreamLSTMError(Exception):
+    """Base of all errors of this package."""
+
+
+class ParameterError(StreamLSTMError, ValueError):
+    """A model was built, or a method called, with an argument outside its range."""
+
+
+class InputError(StreamLSTMError, ValueError):
+    """A tick, feature or array cannot be used as it is; the model has not changed."""
+
+
+class DataError(StreamLSTMError, ValueError):
+    """A file or stream holds something that cannot be read; says where."""

@@ -1,0 +1,109 @@
+"""Features as people hand them over, dicts and tables, in the fixed columns that kernels take."""
+
+import datetime
+import decimal
+import numbers
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+
+_TIMES = (datetime.date, np.datetime64)  # a datetime is a date, a pandas Timestamp a datetime
+
+
+def as_number(value: Any, what: str) -> float:
+    """A float, NaN for None; InputError for anything that is not a number."""
+    if value is None:
+        return float("nan")
+    if isinstance(value, (numbers.Real, np.bool_, decimal.Decimal)):
+        return float(value)
+    raise InputError(
+        f"{what} must be a number, got {value!r}; encode text before, "
+        "for example with river.preprocessing.OneHotEncoder"
+    )
+
+
+def time_of(x: Mapping[Hashable, Any] | None) -> int | None:
+    """The first date or time among the features, in nanoseconds since 1970 UTC."""
+    for value in x.values() if x else ():
+        if isinstance(value, _TIMES):
+            if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+                value = value.astimezone(datetime.UTC).replace(tzinfo=None)
+            return int(np.datetime64(value, "ns").astype(np.int64))
+    return None
+
+
+class Columns:
+    """Feature names in the order in which they were first seen, and a row in that order.
+
+    Features that appear together are taken in alphabetical order, so that the order of a dict
+    never matters. Dates and times are not features.
+    """
+
+    def __init__(self) -> None:
+        self.index: dict[Hashable, int] = {}
+
+    def new_names(self, names: Sequence[Hashable]) -> list[Hashable]:
+        return sorted((name for name in names if name not in self.index), key=repr)
+
+    def add(self, names: Sequence[Hashable]) -> None:
+        for name in names:
+            self.index[name] = len(self.index)
+
+    def numbers(self, x: Mapping[Hashable, Any]) -> dict[Hashable, float]:
+        """The features of a dict as floats; InputError names the one that is not a number."""
+        return {
+            name: value if value.__class__ is float else as_number(value, f"feature {name!r}")
+            for name, value in x.items()
+            if not isinstance(value, _TIMES)
+        }
+
+    def row(self, x: Mapping[Hashable, float]) -> np.ndarray:
+        """(F,) known features of x in column order, NaN where absent."""
+        row = np.full(len(self.index), np.nan)
+        for name, value in x.items():
+            column = self.index.get(name)
+            if column is not None:
+                row[column] = value
+        return row
+
+    def matrix(self, table: Mapping[Hashable, np.ndarray], ticks: int) -> np.ndarray:
+        """(T, F) known columns of a table in column order, NaN where absent."""
+        matrix = np.full((ticks, len(self.index)), np.nan)
+        for name, column in self.index.items():
+            if name in table:
+                matrix[:, column] = table[name]
+        return matrix
+
+
+def as_vector(values: Any, what: str) -> np.ndarray:
+    """(T,) float64, or an InputError that names the argument."""
+    try:
+        vector = np.ascontiguousarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} must be numbers: {error}") from error
+    if vector.ndim != 1:
+        raise InputError(f"{what} must have one dimension, got shape {vector.shape}")
+    return vector
+
+
+def as_table(features: Any, ticks: int) -> dict[Hashable, np.ndarray]:
+    """Named columns of a DataFrame, a mapping, or a (T, F) array whose columns are 0, 1, ..."""
+    if features is None:
+        return {}
+    if isinstance(features, Mapping):
+        named = dict(features)
+    elif hasattr(features, "columns"):
+        named = {name: features[name] for name in features.columns}
+    else:
+        array = np.asarray(features)
+        if array.ndim != 2:
+            raise InputError(f"features must have two dimensions (T, F), got shape {array.shape}")
+        named = {column: array[:, column] for column in range(array.shape[1])}
+    table = {name: as_vector(values, f"feature {name!r}") for name, values in named.items()}
+    for name, values in table.items():
+        if values.size != ticks:
+            raise InputError(f"feature {name!r} has {values.size} ticks, expected {ticks}")
+    return table

@@ -1,0 +1,77 @@
+"""Regression on features around the network: what `LSTMRegressor` does with each tick.
+
+Channel 0 of the scaler is the target, the others are the network's inputs. The output of the
+network is the target in units of its running deviation from its running mean.
+"""
+
+import numpy as np
+
+from ..layout import NetworkViews, Scaler, network_views, scaler_views
+from .jit import jit, jit_part
+from .scaling import is_missing, observe, standardise
+from .tbptt import advance, learn, peek, peek_from_now
+
+TARGET = 0
+
+
+@jit_part
+def fill_inputs(x, scaler: Scaler, features):
+    for n in range(features.size):
+        x[n] = standardise(scaler, n + 1, features[n])
+
+
+@jit_part
+def in_units_of_target(scaler: Scaler, output):
+    prediction = scaler.center[TARGET] + scaler.spread[TARGET] * output
+    return scaler.center[TARGET] if is_missing(prediction) else prediction
+
+
+@jit_part
+def tick(net: NetworkViews, scaler: Scaler, features, y):
+    """Predict y from the features (F,) of one tick, learn from it and return the prediction.
+
+    Statistics move on last, so that the prediction is the one `predict` gives before the tick.
+    """
+    x = net.scratch.inputs[net.settings.hidden_size :]
+    fill_inputs(x, scaler, features)
+    advance(net, x)
+    prediction = in_units_of_target(scaler, float(net.memory.output[0]))
+    net.scratch.targets[0] = np.nan
+    missing = is_missing(y)
+    if not missing and scaler.spread[TARGET] > 0.0:
+        net.scratch.targets[0] = standardise(scaler, TARGET, y)
+    learn(net, net.scratch.targets)
+    if not missing:
+        observe(scaler, TARGET, y)
+    for n in range(features.size):
+        if not is_missing(features[n]):
+            observe(scaler, n + 1, features[n])
+    return prediction
+
+
+@jit
+def predict_one(features, settings, weights, memory, scratch, clock, stats):
+    """The prediction for a tick with these features (F,); touches scratch alone."""
+    net = network_views(settings, weights, memory, scratch, clock)
+    scaler = scaler_views(stats, net.settings.input_size + 1)
+    x = net.scratch.inputs[net.settings.hidden_size :]
+    fill_inputs(x, scaler, features)
+    peek_from_now(net)
+    peek(net, x)
+    return in_units_of_target(scaler, float(net.scratch.output[0]))
+
+
+@jit
+def learn_one(features, y, settings, weights, memory, scratch, clock, stats):
+    """Learn from one tick. features: (F,)."""
+    net = network_views(settings, weights, memory, scratch, clock)
+    tick(net, scaler_views(stats, net.settings.input_size + 1), features, y)
+
+
+@jit
+def learn_many(predictions, features, ys, settings, weights, memory, scratch, clock, stats):
+    """Predict, then learn from, each of T ticks. predictions, ys: (T,); features: (T, F)."""
+    net = network_views(settings, weights, memory, scratch, clock)
+    scaler = scaler_views(stats, net.settings.input_size + 1)
+    for t in range(ys.size):
+        predictions[t] = tick(net, scaler, features[t], ys[t])
