@@ -35,8 +35,7 @@ def squared_norm(x):
 def clip_factor(grads, clip_norm):
     """Factor that brings the global norm of `grads` down to `clip_norm` (Pascanu et al. 2013).
 
-    1 where the norm is already within it; 0 where it is not finite, so that a step which
-    overflowed changes nothing.
+    1 where the norm is already within it, 0 where it is not finite.
     """
     norm = math.sqrt(squared_norm(grads))
     if not norm < np.inf:
@@ -81,9 +80,14 @@ def adam_step(params, first, second, grads, rate, factor, updates):
 
 @jit
 def optimizer_step(params, first, second, grads, kind, learning_rate, clip_norm, updates):
-    """One step of the chosen optimiser. All buffers are flat, (P,)."""
+    """One step of the chosen optimiser; none where the gradient is not finite.
+
+    All buffers are flat, (P,).
+    """
     rate = np.float32(learning_rate)
     factor = clip_factor(grads, clip_norm)
+    if factor == ZERO:
+        return
     if kind == SGD:
         sgd_step(params, first, grads, rate, factor)
     elif kind == RMSPROP:
