@@ -3,7 +3,7 @@
 import datetime
 import decimal
 import numbers
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,14 @@ def time_of(x: Mapping[Hashable, Any] | None) -> int | None:
     """The first date or time among the features, in nanoseconds since 1970 UTC."""
     for value in x.values() if x else ():
         if isinstance(value, _TIMES):
-            if isinstance(value, datetime.datetime) and value.tzinfo is not None:
-                value = value.astimezone(datetime.UTC).replace(tzinfo=None)
-            return int(np.datetime64(value, "ns").astype(np.int64))
+            return _nanoseconds(value)
     return None
+
+
+def _nanoseconds(time: Any) -> int:
+    if isinstance(time, datetime.datetime) and time.tzinfo is not None:
+        time = time.astimezone(datetime.UTC).replace(tzinfo=None)
+    return int(np.datetime64(time, "ns").astype(np.int64))
 
 
 class Columns:
@@ -45,10 +49,12 @@ class Columns:
     def __init__(self) -> None:
         self.index: dict[Hashable, int] = {}
 
-    def new_names(self, names: Sequence[Hashable]) -> list[Hashable]:
+    def new_names(self, names: Iterable[Hashable]) -> list[Hashable]:
+        """Those of the names that have no column yet, in the order in which to add them."""
         return sorted((name for name in names if name not in self.index), key=repr)
 
-    def add(self, names: Sequence[Hashable]) -> None:
+    def add(self, names: Iterable[Hashable]) -> None:
+        """Append columns."""
         for name in names:
             self.index[name] = len(self.index)
 
@@ -87,6 +93,21 @@ def as_vector(values: Any, what: str) -> np.ndarray:
     if vector.ndim != 1:
         raise InputError(f"{what} must have one dimension, got shape {vector.shape}")
     return vector
+
+
+def as_times(timestamps: Any, ticks: int) -> np.ndarray:
+    """(T,) int64 nanoseconds since 1970 UTC, of such numbers, datetime64 or datetimes."""
+    times = np.asarray(timestamps)
+    if times.dtype.kind == "O" and all(isinstance(time, _TIMES) for time in times):
+        times = np.array([_nanoseconds(time) for time in times])
+    if times.dtype.kind == "M":
+        times = times.astype("datetime64[ns]")
+    if times.dtype.kind not in "Mi" or times.shape != (ticks,):
+        raise InputError(
+            f"timestamps must be {ticks} datetimes or whole numbers of nanoseconds, "
+            f"got {times.dtype} of shape {times.shape}"
+        )
+    return times.astype(np.int64)
 
 
 def as_table(features: Any, ticks: int) -> dict[Hashable, np.ndarray]:

@@ -7,11 +7,12 @@ import numpy as np
 from river.time_series.base import Forecaster
 
 from .errors import InputError, ParameterError
-from .features import Columns, as_number, as_table, as_vector, time_of
+from .features import Columns, as_number, as_table, as_times, as_vector, time_of
 from .kernels import forecaster as kernels
 from .layout import CLOCK, grow, series_size, series_views
 from .network import Network, check_settings
 from .seasons import CYCLES, SAMPLE, seasons_of
+
 
 def _check_season(season: Any) -> tuple[int, ...]:
     """Periods in ticks, zeros where `season="auto"` has yet to find them."""
@@ -117,7 +118,9 @@ class LSTMForecaster(Forecaster):
         periods = _check_season(season)
         self._columns = Columns()
         self._network = Network(settings, CLOCK.periods + len(periods), seed)
-        self._network.add_inputs(["level", "change", *(f"season_{n + 1}" for n in range(len(periods)))])
+        self._network.add_inputs(
+            ["level", "change", *(f"season_{n + 1}" for n in range(len(periods)))]
+        )
         self._stats = np.zeros(series_size(self._network.settings, len(periods)))
         self._history = np.zeros(2)
         # Timestamps to find seasons in; None once that is decided.
@@ -187,14 +190,7 @@ class LSTMForecaster(Forecaster):
         _check_horizon(horizon)
         values = as_vector(ys, "ys")
         table = as_table(features, values.size)
-        times = None
-        if timestamps is not None:
-            times = np.asarray(timestamps)
-            if times.dtype.kind == "M":
-                times = times.astype("datetime64[ns]")
-            times = times.astype(np.int64)
-            if times.shape != values.shape:
-                raise InputError(f"timestamps have shape {times.shape}, expected {values.shape}")
+        times = None if timestamps is None else as_times(timestamps, values.size)
         self._add_features(list(table))
         matrix = self._columns.matrix(table, values.size)
         forecasts = np.empty((values.size, horizon))
@@ -210,7 +206,9 @@ class LSTMForecaster(Forecaster):
             start = end
         return forecasts
 
-    def forecast(self, horizon: int, xs: Sequence[dict[Hashable, Any]] | None = None) -> list[float]:
+    def forecast(
+        self, horizon: int, xs: Sequence[dict[Hashable, Any]] | None = None
+    ) -> list[float]:
         """Forecast the next values; the model stays as it is.
 
         Steps after the first are iterated: each takes the one before for the value that came.

@@ -57,13 +57,15 @@ def grow(new: NamedTuple, old: NamedTuple) -> None:
 
 
 def param_count(s: Settings) -> int:
+    """P, the number of parameters."""
     H, K = s.hidden_size, s.output_size
     return (H + s.input_size) * 4 * H + 4 * H + K * H + K
 
 
 @jit_part
 def param_views(buffer, s) -> Params:
-    I, H, K = s.input_size, s.hidden_size, s.output_size  # noqa: E741
+    """Open a flat buffer of parameters, (P,)."""
+    I, H, K = s.input_size, s.hidden_size, s.output_size
     w_end = (H + I) * 4 * H
     b_end = w_end + 4 * H
     head_end = b_end + K * H
@@ -85,6 +87,7 @@ class Weights(NamedTuple):
 
 @jit_part
 def weights_views(buffer) -> Weights:
+    """Open a buffer of 3P values."""
     P = buffer.size // 3
     return Weights(buffer[:P], buffer[P : 2 * P], buffer[2 * P :])
 
@@ -103,13 +106,15 @@ class Memory(NamedTuple):
 
 
 def memory_size(s: Settings) -> int:
+    """Length of a memory buffer."""
     H, K = s.hidden_size, s.output_size
     return 2 * H + K + s.window * ((H + s.input_size) + 4 * H + H + H + K)
 
 
 @jit_part
 def memory_views(buffer, s) -> Memory:
-    I, H, K, T = s.input_size, s.hidden_size, s.output_size, s.window  # noqa: E741
+    """Open a memory buffer."""
+    I, H, K, T = s.input_size, s.hidden_size, s.output_size, s.window
     output_end = 2 * H + K
     inputs_end = output_end + T * (H + I)
     gates_end = inputs_end + T * 4 * H
@@ -146,6 +151,7 @@ class Scratch(NamedTuple):
 
 
 def scratch_size(s: Settings) -> int:
+    """Length of a scratch buffer."""
     H = s.hidden_size
     return (
         param_count(s) + s.window * 5 * H + 4 * H + (H + s.input_size) + 6 * H + 2 * s.output_size
@@ -154,7 +160,8 @@ def scratch_size(s: Settings) -> int:
 
 @jit_part
 def scratch_views(buffer, s) -> Scratch:
-    I, H, K, T = s.input_size, s.hidden_size, s.output_size, s.window  # noqa: E741
+    """Open a scratch buffer."""
+    I, H, K, T = s.input_size, s.hidden_size, s.output_size, s.window
     grads_end = (H + I) * 4 * H + 4 * H + K * H + K
     d_zs_end = grads_end + T * 4 * H
     d_hs_end = d_zs_end + T * H
@@ -223,13 +230,14 @@ def network_views(settings, weights, memory, scratch, clock) -> NetworkViews:
 class Scaler(NamedTuple):
     """Running statistics of C channels (see `kernels.scaling`)."""
 
-    count: np.ndarray  # (C,)
+    counts: np.ndarray  # (C,) values seen
     center: np.ndarray  # (C,)
     spread: np.ndarray  # (C,)
 
 
 @jit_part
 def scaler_views(buffer, channels) -> Scaler:
+    """Open the statistics of C channels, the first 3C values of a buffer."""
     return Scaler(
         buffer[:channels],
         buffer[channels : 2 * channels],
@@ -259,12 +267,14 @@ class SeriesViews(NamedTuple):
 
 
 def series_size(s: Settings, seasons: int) -> int:
+    """Length of the statistics buffer of a series."""
     features = s.input_size - 2 - seasons
     return 3 * s.input_size + len(TRACK) + features
 
 
 @jit_part
 def series_views(stats, history, clock, s) -> SeriesViews:
+    """Open the buffers of a series."""
     track_start = 3 * s.input_size
     features_start = track_start + len(TRACK)
     return SeriesViews(

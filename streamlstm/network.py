@@ -1,4 +1,4 @@
-"""The Python side of one network: owns its buffers, gives new inputs their weights, tells its layers."""
+"""The Python side of a network: owns its buffers, gives new inputs weights, tells its layers."""
 
 import zlib
 from collections.abc import Hashable, Sequence
@@ -10,7 +10,6 @@ from .errors import ParameterError
 from .kernels.loss import LOSSES
 from .kernels.optimizer import OPTIMIZERS
 from .layout import (
-    CLOCK,
     Settings,
     grow,
     memory_size,
@@ -103,10 +102,6 @@ class Network:
         """What every kernel takes: settings, weights, memory, scratch, clock."""
         return self.settings_array, self.weights, self.memory, self.scratch, self.clock
 
-    @property
-    def ticks(self) -> int:
-        return int(self.clock[CLOCK.ticks])
-
     def add_inputs(self, names: Sequence[Hashable]) -> None:
         """Append inputs; everything learned so far stays."""
         old_settings, old_weights, old_memory = self.settings, self.weights, self.memory
@@ -135,7 +130,9 @@ class Network:
         lines.append("=" * 56)
         total = sum(count for _, _, count in rows)
         lines.append(f"Total params: {total:,} ({total * 4 / 1024:.2f} KB)")
-        lines.append(f"Inputs ({len(self.inputs)}): {', '.join(map(str, self.inputs)) or 'none yet'}")
+        lines.append(
+            f"Inputs ({len(self.inputs)}): {', '.join(map(str, self.inputs)) or 'none yet'}"
+        )
         return "\n".join(lines)
 
     def __getstate__(self) -> dict[str, Any]:

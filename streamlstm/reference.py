@@ -101,7 +101,7 @@ def loss_gradient(kind: str, error: Array) -> Array:
 
 @dataclass
 class Optimizer:
-    """SGD with momentum 0.9, RMSProp or Adam, on a dict of arrays, after clipping by global norm."""
+    """SGD with momentum 0.9, RMSProp or Adam on a dict of arrays, after clipping."""
 
     kind: str
     learning_rate: float

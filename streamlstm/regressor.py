@@ -11,6 +11,7 @@ from .kernels import regressor as kernels
 from .layout import CLOCK, grow, scaler_views
 from .network import Network, check_settings
 
+
 class LSTMRegressor(Regressor):
     """Online LSTM regression.
 

@@ -1,4 +1,4 @@
-"""Seasonal periods that the spacing of the first timestamps suggests: a day and a week, in ticks."""
+"""Seasonal periods that the spacing of the first timestamps suggests: a day and a week."""
 
 import numpy as np
 

@@ -33,9 +33,7 @@ def random_network(
     I=3, H=5, K=1, window=4, stride=1, loss="squared", optimizer="adam", rate=0.01, clip=1.0, seed=0
 ) -> Network:
     """A network whose head is not zero."""
-    settings = Settings(
-        0, H, K, window, stride, LOSSES[loss], OPTIMIZERS[optimizer], rate, clip
-    )
+    settings = Settings(0, H, K, window, stride, LOSSES[loss], OPTIMIZERS[optimizer], rate, clip)
     network = Network(settings, CLOCK.values, seed)
     network.add_inputs(range(I))
     rng = np.random.default_rng(seed)

@@ -157,9 +157,7 @@ def forecast_now(path, future_features, settings, weights, memory, scratch, cloc
 
 
 @jit
-def learn_many(
-    forecasts, ys, features, settings, weights, memory, scratch, clock, stats, history
-):
+def learn_many(forecasts, ys, features, settings, weights, memory, scratch, clock, stats, history):
     """Forecast, then learn from, each of T ticks.
 
     forecasts: (T, horizon) what was forecast before each tick for it and those that follow.

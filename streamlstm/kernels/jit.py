@@ -31,7 +31,7 @@ _SOURCES = _sources_hash()
 
 
 def _compile(function: F, fastmath: set[str] | bool) -> F:
-    dispatcher = numba.njit(error_model="numpy", nogil=True, fastmath=fastmath)(function)
+    dispatcher: Any = numba.njit(error_model="numpy", nogil=True, fastmath=fastmath)(function)
     try:
         dispatcher.enable_caching()
     except RuntimeError:  # a read-only install without a writable home
@@ -65,6 +65,6 @@ def jit_part(function: F) -> F:
     compile, and no one needs it.
     """
     options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return register_jitable(
-        error_model="numpy", nogil=True, fastmath=ELEMENTWISE, **options
-    )(function)
+    return register_jitable(error_model="numpy", nogil=True, fastmath=ELEMENTWISE, **options)(
+        function
+    )

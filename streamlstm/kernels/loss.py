@@ -16,7 +16,7 @@ ONE = np.float32(1.0)
 def loss_value(kind, error):
     """Loss of error = prediction - target.
 
-    squared: e^2 / 2; absolute: |e|; Huber (1964) with threshold 1: e^2 / 2 inside, |e| - 1/2 outside.
+    squared: e^2 / 2; absolute: |e|; Huber (1964): e^2 / 2 up to 1, |e| - 1/2 beyond.
     """
     size = abs(error)
     if kind == SQUARED or (kind == HUBER and size <= ONE):

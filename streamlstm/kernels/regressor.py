@@ -16,12 +16,14 @@ TARGET = 0
 
 @jit_part
 def fill_inputs(x, scaler: Scaler, features):
+    """Inputs x of the network, (F,) each, in units of their running deviations."""
     for n in range(features.size):
         x[n] = standardise(scaler, n + 1, features[n])
 
 
 @jit_part
 def in_units_of_target(scaler: Scaler, output):
+    """Output of the network as a prediction; the running mean should it overflow."""
     prediction = scaler.center[TARGET] + scaler.spread[TARGET] * output
     return scaler.center[TARGET] if is_missing(prediction) else prediction
 

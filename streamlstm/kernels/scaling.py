@@ -23,8 +23,8 @@ def is_missing(value):
 @jit_part
 def observe(scaler: Scaler, j, value):
     """Let channel j learn from a value."""
-    scaler.count[j] += 1.0
-    rate = max(1.0 / scaler.count[j], 1.0 / MEMORY)
+    scaler.counts[j] += 1.0
+    rate = max(1.0 / scaler.counts[j], 1.0 / MEMORY)
     scaler.center[j] += rate * (value - scaler.center[j])
     scaler.spread[j] += rate * (abs(value - scaler.center[j]) - scaler.spread[j])
 
@@ -32,14 +32,14 @@ def observe(scaler: Scaler, j, value):
 @jit_part
 def observe_uncentred(scaler: Scaler, j, value):
     """Let channel j, whose centre stays 0, learn from a value."""
-    scaler.count[j] += 1.0
-    rate = max(1.0 / scaler.count[j], 1.0 / MEMORY)
+    scaler.counts[j] += 1.0
+    rate = max(1.0 / scaler.counts[j], 1.0 / MEMORY)
     scaler.spread[j] += rate * (abs(value) - scaler.spread[j])
 
 
 @jit_part
 def standardise(scaler: Scaler, j, value):
-    """(value - centre) / spread within +-CLIP; 0 for a missing value or a channel without spread."""
+    """(value - centre) / spread within +-CLIP; 0 for a NaN or a channel without spread."""
     deviation = value - scaler.center[j]
     if not scaler.spread[j] > 0.0 or np.isnan(deviation):
         return np.float32(0.0)

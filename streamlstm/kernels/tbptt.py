@@ -1,4 +1,4 @@
-"""One recurrent layer and its Dense head, learning online by truncated back-propagation through time.
+"""A recurrent layer and its Dense head, learning by truncated back-propagation through time.
 
 BPTT(h; h') of Williams & Peng (1990) with h = `window` and h' = `stride`: the state is carried
 on for ever; every `stride` ticks the losses of these ticks are sent back through the last
@@ -58,7 +58,9 @@ def advance(net: NetworkViews, x):
     copy(m.inputs[t, H:], x)
     copy(m.c_prevs[t], m.c)
     clear(m.d_ys[t])
-    lstm_step(m.h, m.c, m.gates[t], m.tanh_cs[t], m.inputs[t], m.c_prevs[t], net.params.w, net.params.b)
+    lstm_step(
+        m.h, m.c, m.gates[t], m.tanh_cs[t], m.inputs[t], m.c_prevs[t], net.params.w, net.params.b
+    )
     head(m.output, m.h, net.params.w_head, net.params.b_head)
     net.clock[CLOCK.ticks] += 1
 

@@ -1,0 +1,357 @@
+"""CSV files: a stream replayed from disk, forecasts written beside it.
+
+Files may be larger than memory. What happens to bad input is listed in docs/replay.md.
+"""
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+
+from streamlstm.errors import DataError
+from streamlstm.stream import Batch
+
+AUTO = "auto"
+
+TIME_NAMES = {"time", "timestamp", "date", "datetime", "ds", "date_time", "utc", "ts"}
+TARGET_NAMES = ("value", "y", "target", "close", "price")
+NOT_TARGETS = {"", "id", "no", "index", "year", "month", "day", "hour", "minute", "second"}
+SAMPLE_ROWS = 100
+EpochUnit = Literal["ISO", "s", "ms", "us", "ns"]
+TAIL = 1 << 16  # characters; a longer last line is not checked for being cut off
+
+
+class _Text(io.TextIOWrapper):
+    """The text of a plain or gzip file, remembering how it ended and how far it has been read."""
+
+    def __init__(self, path: Path):
+        self._raw = path.open("rb")
+        self._size = max(path.stat().st_size, 1)
+        is_gzip = self._raw.peek(2)[:2] == b"\x1f\x8b"
+        plain: Any = gzip.GzipFile(fileobj=self._raw) if is_gzip else self._raw
+        super().__init__(plain, encoding="utf-8-sig", newline="")
+        self.tail = ""
+
+    def read(self, size: int | None = -1) -> str:
+        text = super().read(size)
+        self.tail = (self.tail + text)[-TAIL:]
+        return text
+
+    def close(self) -> None:
+        super().close()
+        self._raw.close()
+
+    @property
+    def fraction(self) -> float:
+        return min(self._raw.tell() / self._size, 1.0)
+
+
+class CSVSource:
+    """Batches of ticks from a CSV file with a header line, plain or gzip.
+
+    Parameters
+    ----------
+    path
+        The file. The delimiter is the one of `, ; tab |` that its header holds most often.
+    time
+        Column of timestamps, ISO 8601 or seconds, milliseconds, microseconds or nanoseconds since
+        1970; None for none; "auto" to guess.
+    target
+        Column of values to forecast; "auto" to guess.
+    features
+        Columns of further numbers.
+    batch_rows
+        Rows read at a time.
+
+    Raises
+    ------
+    DataError
+        When the file is opened or iterated over and cannot be used; names file, line and column.
+
+    Examples
+    --------
+    >>> path = getfixture("tmp_path") / "two.csv"
+    >>> _ = path.write_text("when,load\\n2024-01-01,5\\n2024-01-02,7\\n")
+    >>> source = CSVSource(path)
+    >>> source.time, source.target
+    ('when', 'load')
+    >>> [batch.values.tolist() for batch in source]
+    [[5.0, 7.0]]
+
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        time: str | None = AUTO,
+        target: str = AUTO,
+        features: Sequence[str] = (),
+        batch_rows: int = 8192,
+    ):
+        self.path = Path(path)
+        self.features = list(features)
+        self.batch_rows = batch_rows
+        self.fraction_read = 0.0
+        self.warnings: list[str] = []
+        self._delimiter, self.columns = self._header()
+        sample = self._sample()
+        if sample.empty:
+            raise DataError(f"{self.path} has a header but no rows")
+        self.time = _guess_time(sample) if time == AUTO else time
+        self.target = self._guess_target(sample) if target == AUTO else target
+        for name in [self.target, *self.features, *([self.time] if self.time else [])]:
+            if name not in self.columns:
+                raise DataError(
+                    f"{self.path} has no column {name!r}; its columns are {', '.join(self.columns)}"
+                )
+        if self.time in (self.target, *self.features):
+            raise DataError(f"{self.path}: column {self.time!r} is the time, not a number to use")
+        self._epoch_unit: EpochUnit | None = None  # of a time column of numbers, once seen
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the ticks in the order of the file, from its beginning."""
+        self.warnings = []
+        rows = repeated = backward = 0
+        newest: np.ndarray = np.empty(0, np.int64)
+        first_backward = 0
+        for frame in self._frames():
+            values = self._numbers(frame, self.target, rows)
+            features = {name: self._numbers(frame, name, rows) for name in self.features}
+            if self.time is None:
+                times, labels = None, [str(row) for row in range(rows, rows + len(frame))]
+            else:
+                times, labels = self._times(frame, rows), frame[self.time].tolist()
+                steps = np.diff(np.concatenate([newest, times]))
+                if backward == 0 and np.any(steps < 0):
+                    first_backward = rows - newest.size + 1 + int(np.argmax(steps < 0))
+                repeated += int(np.sum(steps == 0))
+                backward += int(np.sum(steps < 0))
+                newest = times[-1:]
+            rows += len(frame)
+            yield Batch(values, features, times, labels)
+        if rows == 0:
+            raise DataError(f"{self.path} has no complete row")
+        if repeated:
+            self.warnings.append(f"{repeated} timestamps repeat the one before; each is a tick")
+        if backward:
+            self.warnings.append(
+                f"{backward} timestamps go backward, first in "
+                f"{self._where(first_backward, self.time)}; "
+                "the ticks are taken in the order of the file"
+            )
+
+    def _header(self) -> tuple[str, list[str]]:
+        """Delimiter and column names."""
+        with self._open() as text:
+            first = next((line for line in text if line.strip()), "")
+            if not first:
+                raise DataError(f"{self.path} is empty")
+            delimiter = max(",;\t|", key=first.count)
+            lines = csv.reader(chain([first], text), delimiter=delimiter)
+            names = [name.strip() for name in next(lines)]
+            row = next((fields for fields in lines if fields), [])
+            if len(row) > len(names):
+                raise DataError(
+                    f"{self.path} line {lines.line_num} has {len(row)} fields, "
+                    f"expected {len(names)} as in the header"
+                )
+        if any(_is_number(name) for name in names):
+            raise DataError(
+                f"{self.path} line 1 looks like data ({first.strip()[:60]!r}); "
+                "add a first line that names the columns"
+            )
+        if len(set(names)) < len(names):
+            raise DataError(f"{self.path} line 1 names a column twice: {first.strip()}")
+        return delimiter, names
+
+    def _read(self, text: _Text, **options: Any) -> Any:
+        # All columns are read, for then pandas refuses lines with too many fields.
+        return pd.read_csv(
+            text,
+            sep=self._delimiter,
+            names=self.columns,
+            header=0,
+            index_col=False,
+            skipinitialspace=True,
+            **options,
+        )
+
+    def _sample(self) -> pd.DataFrame:
+        with self._open() as text:
+            return self._read(text, nrows=SAMPLE_ROWS, dtype=str)
+
+    def _frames(self) -> Iterator[pd.DataFrame]:
+        """Chunks of rows, each given out once the next one is known to exist."""
+        numbers = (self.target, *self.features)
+        text_columns = {name: str for name in self.columns if name not in numbers}
+        held = None
+        with self._open() as text:
+            chunks = self._read(
+                text, chunksize=self.batch_rows, dtype=text_columns, low_memory=False
+            )
+            for chunk in chunks:
+                if held is not None:
+                    yield held
+                held = chunk
+                self.fraction_read = text.fraction
+            if held is not None and self._is_cut_off(text.tail):
+                self.warnings.append("the last line is incomplete and left out")
+                held = held.iloc[:-1]
+        if held is not None and len(held):
+            yield held
+        self.fraction_read = 1.0
+
+    @contextmanager
+    def _open(self) -> Iterator[_Text]:
+        """The file's text; what goes wrong with it becomes a DataError."""
+        try:
+            with _Text(self.path) as text:
+                yield text
+        except (OSError, EOFError, zlib.error, UnicodeDecodeError, pd.errors.ParserError) as error:
+            reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
+            raise DataError(f"{self.path} cannot be read: {reason}") from error
+
+    def _is_cut_off(self, tail: str) -> bool:
+        """Whether the file ends inside a line that lacks fields."""
+        last = re.split(r"\r\n|\n|\r", tail)[-1]
+        fields = next(csv.reader([last], delimiter=self._delimiter), [])
+        return 0 < len(fields) < len(self.columns)
+
+    def _guess_target(self, sample: pd.DataFrame) -> str:
+        numeric = [
+            name
+            for name in sample.columns
+            if name != self.time
+            and name.lower() not in NOT_TARGETS
+            and sample[name].notna().any()
+            and pd.to_numeric(sample[name], errors="coerce").notna().sum() == sample[name].count()
+        ]
+        by_name = {name.lower(): name for name in reversed(numeric)}
+        for name in TARGET_NAMES:
+            if name in by_name:
+                return by_name[name]
+        if not numeric:
+            raise DataError(
+                f"{self.path}: no column of numbers to forecast among {', '.join(self.columns)}; "
+                "name one with target"
+            )
+        return numeric[0]
+
+    def _numbers(self, frame: pd.DataFrame, name: str, rows_before: int) -> np.ndarray:
+        column = frame[name]
+        if not pd.api.types.is_numeric_dtype(column):
+            numbers = pd.to_numeric(column, errors="coerce")
+            self._refuse(column, numbers.isna() & column.notna(), rows_before, "is not a number")
+            column = numbers
+        values = column.to_numpy(np.float64)
+        return np.where(np.isfinite(values), values, np.nan)
+
+    def _times(self, frame: pd.DataFrame, rows_before: int) -> np.ndarray:
+        column = frame[self.time]
+        self._refuse(column, column.isna(), rows_before, "is not a timestamp")
+        if self._epoch_unit is None:
+            self._epoch_unit = _epoch_unit(column.iloc[0])
+        if self._epoch_unit == "ISO":
+            times = pd.to_datetime(column, format="ISO8601", utc=True, errors="coerce")
+        else:
+            numbers = pd.to_numeric(column, errors="coerce")
+            times = pd.to_datetime(numbers, unit=self._epoch_unit, utc=True, errors="coerce")
+        self._refuse(column, times.isna(), rows_before, "is not a timestamp, ISO 8601 or epoch")
+        return times.dt.as_unit("ns").astype(np.int64).to_numpy()
+
+    def _refuse(self, column: pd.Series, bad: pd.Series, rows_before: int, why: str) -> None:
+        """Raise a DataError for the first cell that is bad."""
+        if bad.any():
+            row = int(np.argmax(bad.to_numpy()))
+            cell = column.iloc[row]
+            text = "an empty cell" if pd.isna(cell) else repr(cell)
+            raise DataError(f"{self._where(rows_before + row, column.name)}: {text} {why}")
+
+    def _where(self, row: int, column: object) -> str:
+        """File, line and column of a data row; the file is read again to count its lines."""
+        with self._open() as text:
+            lines = csv.reader(text, delimiter=self._delimiter)
+            filled = (lines.line_num for fields in lines if fields)
+            line = next(line for number, line in enumerate(filled) if number == row + 1)
+        return f"{self.path} line {line}, column {column!r}"
+
+
+class CSVSink:
+    """Forecasts beside the values they are for, one row a tick.
+
+    Columns `timestamp,value,forecast` and, for more than one horizon, `forecast_2` and so on;
+    `forecast_h` in the row of tick t is the forecast of t made h ticks before it was seen. Empty
+    where there is none.
+    """
+
+    def __init__(self, path: str | Path, horizon: int):
+        self._file = Path(path).open("w", encoding="utf-8", newline="")  # noqa: SIM115, closed on exit
+        names = ["forecast", *(f"forecast_{h}" for h in range(2, horizon + 1))]
+        self._file.write(",".join(["timestamp", "value", *names]) + "\n")
+        self._earlier = np.full((horizon - 1, horizon), np.nan)
+
+    def write(self, batch: Batch, forecasts: np.ndarray) -> None:
+        """Append a batch. forecasts: (T, K) made before each tick for it and those that follow."""
+        ticks, horizon = forecasts.shape
+        rows = np.concatenate([self._earlier, forecasts])
+        table: dict[str, object] = {"timestamp": batch.labels, "value": batch.values}
+        for h in range(horizon):
+            start = horizon - 1 - h
+            table[f"forecast_{h + 1}"] = rows[start : start + ticks, h]
+        self._earlier = rows[ticks:]
+        pd.DataFrame(table).to_csv(self._file, header=False, index=False, lineterminator="\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text.strip().lower() not in ("nan", "inf", "infinity")
+
+
+def _epoch_unit(text: str) -> EpochUnit:
+    """Unit of a number of seconds or parts of them since 1970, by its size; "ISO" for a date."""
+    if not _is_number(text) or re.fullmatch(r"\d{4}|\d{8}", text):
+        return "ISO"
+    size = abs(float(text))
+    if size < 1e11:
+        return "s"
+    if size < 1e14:
+        return "ms"
+    return "us" if size < 1e17 else "ns"
+
+
+def _guess_time(sample: pd.DataFrame) -> str | None:
+    """The first column of ISO 8601 dates, or of numbers under a name that says time."""
+    for name in sample.columns:
+        cells = sample[name].dropna()
+        if cells.empty:
+            continue
+        if _epoch_unit(cells.iloc[0]) == "ISO" and not _is_number(cells.iloc[0]):
+            if pd.to_datetime(cells, format="ISO8601", utc=True, errors="coerce").notna().all():
+                return str(name)
+        elif name.lower() in TIME_NAMES and all(map(_is_number, cells)):
+            return str(name)
+    return None

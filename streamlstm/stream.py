@@ -1,0 +1,30 @@
+"""What flows from a source to a forecaster: ticks, as many as have arrived."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """T consecutive ticks of one stream.
+
+    A source is anything that yields batches; live and replayed streams look the same.
+    """
+
+    values: np.ndarray  # (T,) float64, NaN where missing
+    features: dict[str, np.ndarray]  # (T,) float64 each, as they arrived with the values
+    timestamps: np.ndarray | None  # (T,) int64 nanoseconds since 1970 UTC
+    labels: list[str]  # the timestamps as the source wrote them, or the numbers of the ticks
+
+    def __len__(self) -> int:
+        return self.values.size
+
+    def head(self, ticks: int) -> "Batch":
+        """The first `ticks` of them."""
+        return Batch(
+            self.values[:ticks],
+            {name: column[:ticks] for name, column in self.features.items()},
+            None if self.timestamps is None else self.timestamps[:ticks],
+            self.labels[:ticks],
+        )

@@ -1,0 +1,233 @@
+"""LSTMForecaster: what it forecasts, in what order it learns, and what it makes of bad input."""
+
+import datetime
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from kernel_calls import relative_error
+from streams import mase, random_walk, seasonal
+
+from streamlstm import LSTMForecaster, reference
+from streamlstm.errors import InputError, ParameterError
+
+HOUR = 3_600_000_000_000
+
+
+def reference_forecaster(model, **learning):
+    optimizer = reference.Optimizer("adam", learning.get("learning_rate", 0.002), 1.0)
+    network = reference.OnlineNetwork(
+        model._network.params._asdict(), model.window, model.stride, "huber", optimizer
+    )
+    return reference.Forecaster(network, model.seasons_)
+
+
+@pytest.mark.parametrize("season", [None, 5, (4, 12)])
+def test_forecasts_follow_the_reference(season):
+    values = seasonal(250, period=12)
+    values[[40, 41, 100]] = np.nan
+    model = LSTMForecaster(hidden_size=6, window=5, season=season, learning_rate=0.01)
+    twin = reference_forecaster(model, learning_rate=0.01)
+    expected, actual = [], []
+    for y in values:
+        if twin.values:
+            expected.append(twin.forecast(15))
+            actual.append(model.forecast(15))
+        twin.learn_one(y)
+        model.learn_one(y)
+    assert relative_error(actual, expected) < 1e-4
+    assert len({round(path[0] - path[1], 6) for path in expected[-50:]}) > 40  # no flat forecasts
+
+
+def test_begins_as_the_last_value_forecast():
+    model = LSTMForecaster()
+    assert model.forecast(2) == [0.0, 0.0]
+    model.learn_one(7.0)
+    assert model.forecast(3) == [7.0, 7.0, 7.0]
+
+
+def test_beats_the_last_value_on_a_season_and_equals_it_on_a_random_walk():
+    periodic, walk = seasonal(4000), random_walk(4000)
+    assert mase(periodic, LSTMForecaster(season=24).learn_many(periodic)[:, 0]) < 0.7
+    assert mase(walk, LSTMForecaster().learn_many(walk)[:, 0]) < 1.01
+
+
+@pytest.mark.parametrize("change", ["values", "features", "missing"])
+@pytest.mark.parametrize("season", [12, "auto"])
+def test_no_forecast_depends_on_the_future(change, season):
+    ticks, turn = 400, 250
+    values, feature = seasonal(ticks), random_walk(ticks)
+    times = np.arange(ticks) * HOUR
+    altered, altered_feature = values.copy(), feature.copy()
+    if change == "values":
+        altered[turn:] = -1000 * altered[turn:]
+    elif change == "missing":
+        altered[turn:] = np.nan
+    else:
+        altered_feature[turn:] = 1e6
+    forecasts = []
+    for ys, xs in [(values, feature), (altered, altered_feature)]:
+        model = LSTMForecaster(hidden_size=8, season=season)
+        forecasts.append(model.learn_many(ys, {"f": xs}, times, horizon=3))
+    # Row `turn` holds the forecasts made before tick `turn` was seen.
+    assert np.array_equal(forecasts[0][: turn + 1], forecasts[1][: turn + 1], equal_nan=True)
+    assert not np.array_equal(forecasts[0][turn + 1 :], forecasts[1][turn + 1 :])
+
+
+def test_a_feature_helps_from_the_tick_after_it_arrived_on():
+    """The feature tells the next change, so it must not help before and must help after."""
+    walk = random_walk(6000)
+    hint = np.append(np.diff(walk), 0.0)
+    informed = LSTMForecaster().learn_many(walk, {"hint": hint})[:, 0]
+    known_anyway = LSTMForecaster().learn_many(walk, {"hint": np.append(0.0, np.diff(walk))})[:, 0]
+    assert mase(walk, informed) < 0.5
+    assert mase(walk, known_anyway) > 0.98
+
+
+def test_chunks_equal_the_loop_tick_for_tick():
+    values, feature = seasonal(300), random_walk(300)
+    values[[0, 50, 51]] = np.nan
+    feature[60] = np.nan
+    times = pd.date_range("2024-01-01", periods=300, freq="h")
+    loop, chunks = LSTMForecaster(hidden_size=8), LSTMForecaster(hidden_size=8)
+    looped = []
+    for y, f, time in zip(values, feature, times, strict=True):
+        looped.append(loop.forecast(4))
+        loop.learn_one(y, {"f": f, "at": time.to_pydatetime()})
+    chunked = np.vstack(
+        [
+            chunks.learn_many(values[part], {"f": feature[part]}, times[part], horizon=4)
+            for part in (slice(0, 1), slice(1, 70), slice(70, 300))
+        ]
+    )
+    seen = np.isfinite(chunked[:, 0])
+    assert seen.sum() == 298  # the first value comes at tick 1
+    assert np.array_equal(chunked[seen], np.array(looped)[seen])
+    assert loop.seasons_ == chunks.seasons_ == (24, 168)
+    assert loop.forecast(5) == chunks.forecast(5)
+
+
+def test_forecasting_leaves_the_model_as_it_was():
+    model = LSTMForecaster(season=6)
+    model.learn_many(seasonal(200), {"f": np.arange(200.0)})
+    before = pickle.dumps(model)
+    model.forecast(20)
+    model.forecast(3, [{"f": 1.0}, {"f": 2.0}, {"unknown": 3.0}])
+    assert pickle.dumps(model) == before
+
+
+def test_a_pickled_model_goes_on_as_the_original():
+    values = seasonal(400)
+    model = LSTMForecaster(season=24)
+    model.learn_many(values[:300])
+    copy = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(copy.learn_many(values[300:]), model.learn_many(values[300:]))
+
+
+def test_the_seed_decides():
+    values = seasonal(500)
+    runs = [LSTMForecaster(seed=seed).learn_many(values) for seed in (1, 1, 2, None, None)]
+    assert np.array_equal(runs[0], runs[1], equal_nan=True)
+    assert not np.array_equal(runs[0], runs[2], equal_nan=True)
+    assert not np.array_equal(runs[3], runs[4], equal_nan=True)
+
+
+def test_future_features_steer_the_iterated_forecast():
+    walk = random_walk(4000)
+    hint = np.append(np.diff(walk), 0.0)
+    model = LSTMForecaster()
+    model.learn_many(walk, {"hint": hint})
+    up, down = ([{"hint": sign * 2.0}] * 3 for sign in (1, -1))
+    assert model.forecast(3, up)[0] == model.forecast(3, down)[0]
+    assert model.forecast(3, up)[2] > model.forecast(3, down)[2]
+    assert model.forecast(3) == model.forecast(3, [{"hint": 0.0}] * 3)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, np.inf, -np.inf, 1e301])
+def test_a_missing_value_trains_nothing_and_forecasts_stay_finite(missing):
+    model = LSTMForecaster()
+    model.learn_many(seasonal(100))
+    weights = model._network.weights.copy()
+    model.learn_one(missing)
+    assert np.array_equal(model._network.weights, weights)
+    assert np.isfinite(model.forecast(3)).all()
+
+
+@pytest.mark.parametrize(
+    ("y", "x"), [("12", None), (1.0, {"colour": "red"}), (1.0, {"a": [1.0]}), ({}, None)]
+)
+def test_bad_input_is_named_and_leaves_the_model_as_it_was(y, x):
+    model = LSTMForecaster()
+    model.learn_many(seasonal(50))
+    before = pickle.dumps(model)
+    with pytest.raises(InputError, match=r"y|colour|'a'"):
+        model.learn_one(y, x)
+    assert pickle.dumps(model) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"ys": [[1.0, 2.0]]},
+        {"ys": ["a"]},
+        {"ys": [1.0, 2.0], "features": {"f": [1.0]}},
+        {"ys": [1.0], "features": [1.0]},
+        {"ys": [1.0, 2.0], "timestamps": [1]},
+        {"ys": [1.0], "timestamps": ["yesterday"]},
+        {"ys": [1.0], "horizon": 0},
+    ],
+)
+def test_bad_arrays_leave_the_model_as_it_was(arguments):
+    model = LSTMForecaster()
+    before = pickle.dumps(model)
+    with pytest.raises((InputError, ParameterError)):
+        model.learn_many(**arguments)
+    assert pickle.dumps(model) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hidden_size", 0),
+        ("hidden_size", 2.5),
+        ("num_layers", 2),
+        ("window", -1),
+        ("stride", 21),
+        ("learning_rate", -0.1),
+        ("learning_rate", float("nan")),
+        ("clip_norm", 0.0),
+        ("optimizer", "lbfgs"),
+        ("loss", "mse"),
+        ("season", 1),
+        ("season", "weekly"),
+        ("season", (24, 7.5)),
+    ],
+)
+def test_bad_parameters_are_named(name, value):
+    with pytest.raises(ParameterError, match=name):
+        LSTMForecaster(**{name: value})
+
+
+def test_bad_forecast_arguments_are_named():
+    model = LSTMForecaster()
+    with pytest.raises(ParameterError, match="horizon"):
+        model.forecast(0)
+    with pytest.raises(InputError, match="2 entries, expected one for each of 3"):
+        model.forecast(3, [{}, {}])
+
+
+def test_seasons_are_found_from_datetimes_among_the_features():
+    model = LSTMForecaster()
+    start = datetime.datetime(2024, 1, 1)
+    for n, y in enumerate(seasonal(66)):
+        model.learn_one(y, {"at": start + datetime.timedelta(minutes=30 * n)})
+        assert model.seasons_ == ((48, 336) if n > 63 else ())
+
+
+def test_summary_lists_layers_and_counts(capsys):
+    LSTMForecaster(hidden_size=50, season=None).summary()
+    shown = capsys.readouterr().out
+    assert "lstm (LSTM)" in shown
+    assert "10,651" in shown  # 4 (50 (50 + 2) + 50) + 51
+    assert "level, change" in shown

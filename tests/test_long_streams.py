@@ -1,0 +1,47 @@
+"""A million ticks of every awkward kind: no exception, only finite forecasts, no slowdown."""
+
+import time
+
+import numpy as np
+import pytest
+
+from streamlstm import LSTMForecaster
+
+TICKS = 1_000_000
+NOISE = np.random.default_rng(0).normal(size=TICKS)
+
+STREAMS = {
+    "constant": np.full(TICKS, 3.7),
+    "zero": np.zeros(TICKS),
+    "huge": NOISE * 1e12,
+    "tiny": NOISE * 1e-12,
+    "alternating NaN": np.where(np.arange(TICKS) % 2 == 0, NOISE, np.nan),
+}
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_a_million_ticks(kind):
+    # Small, so that five million ticks take seconds; the arithmetic is the same.
+    model = LSTMForecaster(hidden_size=4, window=4, season=7)
+    seconds = []
+    for chunk in np.array_split(STREAMS[kind], 100):
+        start = time.perf_counter()
+        forecasts = model.learn_many(chunk, horizon=2)
+        seconds.append(time.perf_counter() - start)
+        assert np.isfinite(forecasts[1:]).all()
+    assert min(seconds[-10:]) <= 1.2 * min(seconds[:10])
+    assert np.isfinite(model.forecast(100)).all()
+
+
+def test_a_step_from_one_scale_to_another_is_survived():
+    values = np.concatenate([[0.0] * 500, NOISE[:500], 1e12 * NOISE[:500], 1e-12 * NOISE[:2000]])
+    model = LSTMForecaster()
+    assert np.isfinite(model.learn_many(values, horizon=5)[1:]).all()
+
+
+def test_memory_does_not_grow():
+    model = LSTMForecaster(season=24)
+    model.learn_many(NOISE[:1000])
+    before = model._raw_memory_usage
+    model.learn_many(NOISE[:50_000])
+    assert model._raw_memory_usage <= before + 1000

@@ -1,0 +1,57 @@
+"""River's contracts, and both estimators inside river's machinery."""
+
+import pytest
+from river import checks, compose, datasets, evaluate, metrics, preprocessing, time_series
+
+from streamlstm import LSTMForecaster, LSTMRegressor
+
+MODELS = [
+    LSTMForecaster(),
+    LSTMForecaster(seed=None, season=4),
+    LSTMRegressor(),
+    LSTMRegressor(seed=None),
+]
+CHECKS = [
+    pytest.param(model, check, id=f"{model}-seed={model.seed}-{check.__name__}")
+    for model in MODELS
+    for check in checks.yield_checks(model)
+]
+
+
+@pytest.mark.parametrize(("model", "check"), CHECKS)
+def test_contract(model, check):
+    assert check.__name__ not in model._unit_test_skips()
+    check(model.clone())
+
+
+def test_regressor_in_a_pipeline_beats_the_mean():
+    score = {}
+    for name, model in [
+        ("lstm", preprocessing.StandardScaler() | LSTMRegressor()),
+        ("mean", LSTMRegressor(learning_rate=0.0)),
+    ]:
+        score[name] = evaluate.progressive_val_score(
+            datasets.TrumpApproval(), model, metrics.MAE()
+        ).get()
+    assert score["lstm"] < score["mean"]
+
+
+def test_forecaster_in_river_evaluation_beats_the_last_value():
+    class LastValue(time_series.base.Forecaster):
+        def learn_one(self, y, x=None):
+            self.last = y
+
+        def forecast(self, horizon, xs=None):
+            return [self.last] * horizon
+
+    dataset = datasets.AirlinePassengers()
+    lstm = evaluate.evaluate(dataset, LSTMForecaster(season=12), metrics.MAE(), horizon=12)
+    naive = evaluate.evaluate(dataset, LastValue(), metrics.MAE(), horizon=12)
+    assert sum(m.get() for m in lstm.metrics) < sum(m.get() for m in naive.metrics)
+
+
+def test_forecaster_at_the_end_of_a_pipeline():
+    model = compose.Select("load") | LSTMForecaster()
+    for n in range(50):
+        model.learn_one({"load": n % 5, "other": 0.0}, float(n % 5))
+    assert len(model.forecast(3)) == 3
