@@ -1,6 +1,6 @@
 """MASE of the default forecaster on every CSV file of a folder, replayed tick by tick.
 
-    python benchmarks/accuracy.py [FOLDER] [--limit 10000]
+Run with `python benchmarks/accuracy.py [FOLDER] [--limit 10000]`.
 """
 
 import argparse

@@ -5,8 +5,7 @@ back-propagation over the last 20 ticks, the squared error of the newest, clippi
 Adam, once a tick, on one thread. PyTorch gets its inputs as ready tensors; streamlstm gets a dict
 and scales features and target as well.
 
-    pip install -e ".[bench]"
-    python benchmarks/learn_one.py
+Run with `pip install -e ".[bench]" && python benchmarks/learn_one.py`.
 """
 
 import argparse

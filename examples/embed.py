@@ -1,6 +1,6 @@
 """Embed a forecaster in a service: forecast, act, wait for the next value, learn from it.
 
-    python examples/embed.py
+Run with `python examples/embed.py`.
 """
 
 import csv

@@ -1,6 +1,6 @@
 """Replay a recorded stream from Python, as `streamlstm replay` does.
 
-    python examples/replay_csv.py
+Run with `python examples/replay_csv.py`.
 """
 
 from pathlib import Path

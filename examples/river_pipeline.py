@@ -1,6 +1,6 @@
 """Use a streamlstm model where river expects one of its own.
 
-    python examples/river_pipeline.py
+Run with `python examples/river_pipeline.py`.
 """
 
 from river import compose, datasets, evaluate, metrics, preprocessing

@@ -22,4 +22,5 @@ def test_example(name, shown, capsys):
 
 
 def test_every_example_is_tested():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"embed", "replay_csv", "river_pipeline"}
+    found = {path.stem for path in EXAMPLES.glob("*.py")}
+    assert found == {"embed", "replay_csv", "river_pipeline"}
