@@ -21,12 +21,11 @@ def _check_season(season: Any) -> tuple[int, ...]:
     if isinstance(season, str) and season == "auto":
         return (0,) * len(CYCLES)
     periods = season if isinstance(season, tuple) else (season,)
-    for period in periods:
-        if not isinstance(period, int) or isinstance(period, bool) or period < 2:
-            raise ParameterError(
-                'season must be None, "auto", a whole number of ticks of at least 2, or a tuple '
-                f"of such numbers, got {season!r}"
-            )
+    if not periods or not all(type(period) is int and period >= 2 for period in periods):
+        raise ParameterError(
+            'season must be None, "auto", a whole number of ticks of at least 2, or a tuple '
+            f"of such numbers, got {season!r}"
+        )
     return periods
 
 
@@ -122,7 +121,7 @@ class LSTMForecaster(Forecaster):
             ["level", "change", *(f"season_{n + 1}" for n in range(len(periods)))]
         )
         self._stats = np.zeros(series_size(self._network.settings, len(periods)))
-        self._history = np.zeros(2)
+        self._history = np.empty(1)
         # Timestamps to find seasons in; None once that is decided.
         self._first_times: list[int] | None = [] if season == "auto" else None
         self._set_periods(periods)
@@ -151,8 +150,9 @@ class LSTMForecaster(Forecaster):
         """
         value = as_number(y, "y")
         features = self._columns.numbers(x) if x else {}
+        time = None if self._first_times is None else time_of(x)
         self._add_features(list(features))
-        self._note_times(None if self._first_times is None else time_of(x))
+        self._note_times(time)
         kernels.learn_one(value, self._columns.row(features), *self._buffers)
 
     def learn_many(
@@ -197,12 +197,11 @@ class LSTMForecaster(Forecaster):
         start = 0
         while start < values.size:
             end = values.size
-            if self._first_times is not None and times is not None:
-                end = min(end, start + 1 if len(self._first_times) < SAMPLE else end)
+            if times is not None and self._first_times is not None:
                 self._note_times(int(times[start]))
-            kernels.learn_many(
-                forecasts[start:end], values[start:end], matrix[start:end], *self._buffers
-            )
+                end = start + 1 if self._first_times is not None else end
+            part = slice(start, end)
+            kernels.learn_many(forecasts[part], values[part], matrix[part], *self._buffers)
             start = end
         return forecasts
 

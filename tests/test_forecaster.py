@@ -202,6 +202,7 @@ def test_bad_arrays_leave_the_model_as_it_was(arguments):
         ("season", 1),
         ("season", "weekly"),
         ("season", (24, 7.5)),
+        ("season", ()),
     ],
 )
 def test_bad_parameters_are_named(name, value):
