@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .kernels.jit import jit_part
+from .kernels.views import matrix, row
 
 
 class Settings(NamedTuple):
@@ -50,30 +51,47 @@ class Params(NamedTuple):
     b_head: np.ndarray  # (K,)
 
 
+ALIGNMENT = 16  # float32 values of a 64-byte cache line; every array starts on one
+
+
+@jit_part
+def room(size):
+    """`size` rounded up, so that the array that follows is aligned."""
+    return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+
+
+def aligned_zeros(size: int) -> np.ndarray:
+    """Zeros, (size,) float32, whose first lies on a cache line."""
+    zeros = np.zeros(size + ALIGNMENT, np.float32)
+    start = -zeros.ctypes.data // zeros.itemsize % ALIGNMENT
+    return zeros[start : start + size]
+
+
 def grow(new: NamedTuple, old: NamedTuple) -> None:
     """Copy arrays into the leading corner of larger ones, name by name."""
     for larger, smaller in zip(new, old, strict=True):
         larger[tuple(slice(n) for n in smaller.shape)] = smaller
 
 
-def param_count(s: Settings) -> int:
-    """P, the number of parameters."""
+@jit_part
+def params_size(s):
+    """P, the length of a flat buffer of parameters."""
     H, K = s.hidden_size, s.output_size
-    return (H + s.input_size) * 4 * H + 4 * H + K * H + K
+    return room((H + s.input_size) * 4 * H) + room(4 * H) + room(K * H) + room(K)
 
 
 @jit_part
 def param_views(buffer, s) -> Params:
     """Open a flat buffer of parameters, (P,)."""
-    I, H, K = s.input_size, s.hidden_size, s.output_size
-    w_end = (H + I) * 4 * H
-    b_end = w_end + 4 * H
-    head_end = b_end + K * H
+    H, K, rows = s.hidden_size, s.output_size, s.hidden_size + s.input_size
+    b = room(rows * 4 * H)
+    w_head = b + room(4 * H)
+    b_head = w_head + room(K * H)
     return Params(
-        buffer[:w_end].reshape(H + I, 4 * H),
-        buffer[w_end:b_end],
-        buffer[b_end:head_end].reshape(K, H),
-        buffer[head_end : head_end + K],
+        matrix(buffer, 0, rows, 4 * H),
+        row(buffer, b, 4 * H),
+        matrix(buffer, w_head, K, H),
+        row(buffer, b_head, K),
     )
 
 
@@ -89,7 +107,7 @@ class Weights(NamedTuple):
 def weights_views(buffer) -> Weights:
     """Open a buffer of 3P values."""
     P = buffer.size // 3
-    return Weights(buffer[:P], buffer[P : 2 * P], buffer[2 * P :])
+    return Weights(row(buffer, 0, P), row(buffer, P, P), row(buffer, 2 * P, P))
 
 
 class Memory(NamedTuple):
@@ -105,30 +123,34 @@ class Memory(NamedTuple):
     d_ys: np.ndarray  # (T, K) gradient of each tick's loss with respect to its output
 
 
-def memory_size(s: Settings) -> int:
+@jit_part
+def memory_size(s):
     """Length of a memory buffer."""
-    H, K = s.hidden_size, s.output_size
-    return 2 * H + K + s.window * ((H + s.input_size) + 4 * H + H + H + K)
+    I, H, K, T = s.input_size, s.hidden_size, s.output_size, s.window
+    tape = room(T * (H + I)) + room(T * 4 * H) + 2 * room(T * H) + room(T * K)
+    return 2 * room(H) + room(K) + tape
 
 
 @jit_part
 def memory_views(buffer, s) -> Memory:
     """Open a memory buffer."""
     I, H, K, T = s.input_size, s.hidden_size, s.output_size, s.window
-    output_end = 2 * H + K
-    inputs_end = output_end + T * (H + I)
-    gates_end = inputs_end + T * 4 * H
-    c_prevs_end = gates_end + T * H
-    tanh_end = c_prevs_end + T * H
+    c = room(H)
+    output = c + room(H)
+    inputs = output + room(K)
+    gates = inputs + room(T * (H + I))
+    c_prevs = gates + room(T * 4 * H)
+    tanh_cs = c_prevs + room(T * H)
+    d_ys = tanh_cs + room(T * H)
     return Memory(
-        buffer[:H],
-        buffer[H : 2 * H],
-        buffer[2 * H : output_end],
-        buffer[output_end:inputs_end].reshape(T, H + I),
-        buffer[inputs_end:gates_end].reshape(T, 4 * H),
-        buffer[gates_end:c_prevs_end].reshape(T, H),
-        buffer[c_prevs_end:tanh_end].reshape(T, H),
-        buffer[tanh_end : tanh_end + T * K].reshape(T, K),
+        row(buffer, 0, H),
+        row(buffer, c, H),
+        row(buffer, output, K),
+        matrix(buffer, inputs, T, H + I),
+        matrix(buffer, gates, T, 4 * H),
+        matrix(buffer, c_prevs, T, H),
+        matrix(buffer, tanh_cs, T, H),
+        matrix(buffer, d_ys, T, K),
     )
 
 
@@ -150,37 +172,45 @@ class Scratch(NamedTuple):
     targets: np.ndarray  # (K,)
 
 
-def scratch_size(s: Settings) -> int:
+@jit_part
+def scratch_size(s):
     """Length of a scratch buffer."""
-    H = s.hidden_size
-    return (
-        param_count(s) + s.window * 5 * H + 4 * H + (H + s.input_size) + 6 * H + 2 * s.output_size
-    )
+    I, H, K, T = s.input_size, s.hidden_size, s.output_size, s.window
+    backward = room(T * 4 * H) + room(T * H) + 2 * room(H)
+    step = 4 * room(H) + room(H + I) + room(4 * H) + 2 * room(K)
+    return params_size(s) + backward + step
 
 
 @jit_part
 def scratch_views(buffer, s) -> Scratch:
     """Open a scratch buffer."""
     I, H, K, T = s.input_size, s.hidden_size, s.output_size, s.window
-    grads_end = (H + I) * 4 * H + 4 * H + K * H + K
-    d_zs_end = grads_end + T * 4 * H
-    d_hs_end = d_zs_end + T * H
-    state_end = d_hs_end + 4 * H
-    inputs_end = state_end + H + I
+    d_zs = params_size(s)
+    d_hs = d_zs + room(T * 4 * H)
+    d_h = d_hs + room(T * H)
+    d_c = d_h + room(H)
+    h = d_c + room(H)
+    c = h + room(H)
+    inputs = c + room(H)
+    gates = inputs + room(H + I)
+    c_prev = gates + room(4 * H)
+    tanh_c = c_prev + room(H)
+    output = tanh_c + room(H)
+    targets = output + room(K)
     return Scratch(
-        buffer[:grads_end],
-        buffer[grads_end:d_zs_end].reshape(T, 4 * H),
-        buffer[d_zs_end:d_hs_end].reshape(T, H),
-        buffer[d_hs_end : d_hs_end + H],
-        buffer[d_hs_end + H : d_hs_end + 2 * H],
-        buffer[d_hs_end + 2 * H : d_hs_end + 3 * H],
-        buffer[d_hs_end + 3 * H : state_end],
-        buffer[state_end:inputs_end],
-        buffer[inputs_end : inputs_end + 4 * H],
-        buffer[inputs_end + 4 * H : inputs_end + 5 * H],
-        buffer[inputs_end + 5 * H : inputs_end + 6 * H],
-        buffer[inputs_end + 6 * H : inputs_end + 6 * H + K],
-        buffer[inputs_end + 6 * H + K : inputs_end + 6 * H + 2 * K],
+        row(buffer, 0, d_zs),
+        matrix(buffer, d_zs, T, 4 * H),
+        matrix(buffer, d_hs, T, H),
+        row(buffer, d_h, H),
+        row(buffer, d_c, H),
+        row(buffer, h, H),
+        row(buffer, c, H),
+        row(buffer, inputs, H + I),
+        row(buffer, gates, 4 * H),
+        row(buffer, c_prev, H),
+        row(buffer, tanh_c, H),
+        row(buffer, output, K),
+        row(buffer, targets, K),
     )
 
 
@@ -223,7 +253,7 @@ def network_views(settings, weights, memory, scratch, clock) -> NetworkViews:
         memory_views(memory, s),
         work,
         param_views(work.grads, s),
-        clock,
+        row(clock, 0, clock.size),
     )
 
 
@@ -239,9 +269,9 @@ class Scaler(NamedTuple):
 def scaler_views(buffer, channels) -> Scaler:
     """Open the statistics of C channels, the first 3C values of a buffer."""
     return Scaler(
-        buffer[:channels],
-        buffer[channels : 2 * channels],
-        buffer[2 * channels : 3 * channels],
+        row(buffer, 0, channels),
+        row(buffer, channels, channels),
+        row(buffer, 2 * channels, channels),
     )
 
 
@@ -279,8 +309,8 @@ def series_views(stats, history, clock, s) -> SeriesViews:
     features_start = track_start + len(TRACK)
     return SeriesViews(
         scaler_views(stats, s.input_size),
-        stats[track_start:features_start],
-        stats[features_start:],
-        clock[CLOCK.periods :],
-        history,
+        row(stats, track_start, len(TRACK)),
+        row(stats, features_start, stats.size - features_start),
+        row(clock, CLOCK.periods, clock.size - CLOCK.periods),
+        row(history, 0, history.size),
     )

@@ -11,11 +11,12 @@ from .kernels.loss import LOSSES
 from .kernels.optimizer import OPTIMIZERS
 from .layout import (
     Settings,
+    aligned_zeros,
     grow,
     memory_size,
     memory_views,
-    param_count,
     param_views,
+    params_size,
     scratch_size,
     weights_views,
 )
@@ -83,9 +84,9 @@ class Network:
     def _allocate(self) -> None:
         s = self.settings
         self.settings_array = np.array(s, np.float64)
-        self.weights = np.zeros(3 * param_count(s), np.float32)
-        self.memory = np.zeros(memory_size(s), np.float32)
-        self.scratch = np.zeros(scratch_size(s), np.float32)
+        self.weights = aligned_zeros(3 * params_size(s))
+        self.memory = aligned_zeros(memory_size(s))
+        self.scratch = aligned_zeros(scratch_size(s))
 
     def _initial(self, rng: np.random.Generator, rows: int) -> np.ndarray:
         """Uniform in +-1/sqrt(H), PyTorch's choice: it does not depend on the number of inputs."""
@@ -140,4 +141,5 @@ class Network:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.scratch = np.zeros(scratch_size(self.settings), np.float32)
+        self._allocate()
+        self.weights[:], self.memory[:] = state["weights"], state["memory"]

@@ -6,6 +6,7 @@ from kernel_calls import grads_of, outputs_of, random_network, relative_error, t
 
 from streamlstm import reference
 from streamlstm.kernels import loss, optimizer
+from streamlstm.layout import memory_views
 
 T = 60
 
@@ -42,7 +43,8 @@ def test_frozen_weights_make_the_ring_gradient_that_of_the_full_window(I, H, win
     xs, targets = stream(I, 1)
     state = random_network(I, H, 1, window, stride, rate=0.0)
     outputs_of(state, xs[: T - window], targets[: T - window])
-    h, c = state.memory[:H].astype(float), state.memory[H : 2 * H].astype(float)
+    before = memory_views(state.memory, state.settings)
+    h, c = before.h.astype(float), before.c.astype(float)
     outputs_of(net, xs, targets)
 
     w, b, w_head, b_head = (p.astype(float) for p in net.params)

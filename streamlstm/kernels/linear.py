@@ -1,8 +1,13 @@
-"""The products that every layer is made of. Outputs come first and are overwritten."""
+"""The products that every layer is made of. Outputs come first and are overwritten.
+
+Blocks of sums stay in registers (see `vector`). What is left of a row that is no whole number of
+vectors is covered by a last vector that overlaps the one before: it computes the same again.
+"""
 
 import numpy as np
 
-from .jit import jit, jit_reduction
+from .jit import jit
+from .vector import LANES, ROWS, load, load2, splat, store, store2, store_totals, total
 
 ZERO = np.float32(0.0)
 
@@ -25,39 +30,88 @@ def clear(y):
 def affine(z, x, w, b):
     """z = x w + b.
 
-    z: (N,), x: (M,), w: (M, N) with the N axis contiguous, b: (N,).
+    z: (N,), x: (M,), w: (M, N), b: (N,).
     """
     M, N = w.shape
-    copy(z, b)
-    # Four rows a pass: z is loaded and stored a quarter as often.
-    blocked = M - M % 4
-    for m in range(0, blocked, 4):
-        x0, x1, x2, x3 = x[m], x[m + 1], x[m + 2], x[m + 3]
-        w0, w1, w2, w3 = w[m], w[m + 1], w[m + 2], w[m + 3]
-        for n in range(N):
-            z[n] += x0 * w0[n] + x1 * w1[n] + x2 * w2[n] + x3 * w3[n]
-    for m in range(blocked, M):
-        x0, w0 = x[m], w[m]
-        for n in range(N):
-            z[n] += x0 * w0[n]
-
-
-@jit_reduction
-def dot(x, y):
-    """Sum of x * y over two vectors of equal length."""
-    total = ZERO
-    for n in range(x.size):
-        total += x[n] * y[n]
-    return total
+    n = 0
+    while n + 8 * LANES <= N:
+        z0, z1 = load(b, n), load(b, n + LANES)
+        z2, z3 = load(b, n + 2 * LANES), load(b, n + 3 * LANES)
+        z4, z5 = load(b, n + 4 * LANES), load(b, n + 5 * LANES)
+        z6, z7 = load(b, n + 6 * LANES), load(b, n + 7 * LANES)
+        for m in range(M):
+            xm = splat(x[m])
+            z0 += xm * load2(w, m, n)
+            z1 += xm * load2(w, m, n + LANES)
+            z2 += xm * load2(w, m, n + 2 * LANES)
+            z3 += xm * load2(w, m, n + 3 * LANES)
+            z4 += xm * load2(w, m, n + 4 * LANES)
+            z5 += xm * load2(w, m, n + 5 * LANES)
+            z6 += xm * load2(w, m, n + 6 * LANES)
+            z7 += xm * load2(w, m, n + 7 * LANES)
+        store(z, n, z0)
+        store(z, n + LANES, z1)
+        store(z, n + 2 * LANES, z2)
+        store(z, n + 3 * LANES, z3)
+        store(z, n + 4 * LANES, z4)
+        store(z, n + 5 * LANES, z5)
+        store(z, n + 6 * LANES, z6)
+        store(z, n + 7 * LANES, z7)
+        n += 8 * LANES
+    while n < N and LANES <= N:
+        n = min(n, N - LANES)
+        z0 = load(b, n)
+        for m in range(M):
+            z0 += splat(x[m]) * load2(w, m, n)
+        store(z, n, z0)
+        n += LANES
+    for k in range(n, N):  # fewer columns than a vector has lanes
+        z[k] = b[k]
+        for m in range(M):
+            z[k] += x[m] * w[m, k]
 
 
 @jit
-def rows_dot(z, w, x):
-    """z = w x: the transpose product of `affine`'s backward, one dot product a row.
+def dot(x, y):
+    """Sum of x * y over two vectors of equal length."""
+    whole = x.size - x.size % LANES
+    sums = splat(ZERO)
+    for n in range(0, whole, LANES):
+        sums += load(x, n) * load(y, n)
+    result = total(sums)
+    for n in range(whole, x.size):
+        result += x[n] * y[n]
+    return result
 
-    z: (M,), w: (M, N), x: (N,).
+
+@jit
+def rows_dot(z, w, x, backward=False):
+    """z = w x, one dot product a row; the rows are taken from the last on if `backward`.
+
+    Calls in turn should change direction: the rows that one leaves in the nearest cache are those
+    that the next begins with. z: (M,), w: (M, N), x: (N,).
     """
-    for m in range(w.shape[0]):
+    M, N = w.shape
+    whole = N - N % LANES
+    blocks = M // ROWS
+    for block in range(blocks):
+        m = ROWS * (blocks - 1 - block if backward else block)
+        z0 = z1 = z2 = z3 = z4 = z5 = z6 = z7 = splat(ZERO)
+        for n in range(0, whole, LANES):
+            xn = load(x, n)
+            z0 += xn * load2(w, m, n)
+            z1 += xn * load2(w, m + 1, n)
+            z2 += xn * load2(w, m + 2, n)
+            z3 += xn * load2(w, m + 3, n)
+            z4 += xn * load2(w, m + 4, n)
+            z5 += xn * load2(w, m + 5, n)
+            z6 += xn * load2(w, m + 6, n)
+            z7 += xn * load2(w, m + 7, n)
+        store_totals(z, m, (z0, z1, z2, z3, z4, z5, z6, z7))
+        for n in range(whole, N):
+            for k in range(m, m + ROWS):
+                z[k] += x[n] * w[k, n]
+    for m in range(blocks * ROWS, M):
         z[m] = dot(w[m], x)
 
 
@@ -68,22 +122,55 @@ def outer_sum(d_w, d_b, xs, d_zs):
     d_w = xs' d_zs, d_b = sum of d_zs over rows.
     d_w: (M, N), d_b: (N,), xs: (T, M), d_zs: (T, N).
     """
-    T = xs.shape[0]
-    M, N = d_w.shape
-    blocked = T - T % 4
-    clear(d_b)
-    for t in range(T):
-        for n in range(N):
-            d_b[n] += d_zs[t, n]
-    for m in range(M):
-        row = d_w[m]
-        clear(row)
-        for t in range(0, blocked, 4):
-            x0, x1, x2, x3 = xs[t, m], xs[t + 1, m], xs[t + 2, m], xs[t + 3, m]
-            d0, d1, d2, d3 = d_zs[t], d_zs[t + 1], d_zs[t + 2], d_zs[t + 3]
-            for n in range(N):
-                row[n] += x0 * d0[n] + x1 * d1[n] + x2 * d2[n] + x3 * d3[n]
-        for t in range(blocked, T):
-            x0, d0 = xs[t, m], d_zs[t]
-            for n in range(N):
-                row[n] += x0 * d0[n]
+    T, M = xs.shape
+    N = d_zs.shape[1]
+    n = 0
+    while n < N and 2 * LANES <= N:
+        n = min(n, N - 2 * LANES)
+        m = 0
+        while m < M and M >= 4:
+            m = min(m, M - 4)
+            a0 = a1 = b0 = b1 = c0 = c1 = d0 = d1 = splat(ZERO)
+            for t in range(T):
+                z0, z1 = load2(d_zs, t, n), load2(d_zs, t, n + LANES)
+                x0, x1 = splat(xs[t, m]), splat(xs[t, m + 1])
+                x2, x3 = splat(xs[t, m + 2]), splat(xs[t, m + 3])
+                a0 += x0 * z0
+                a1 += x0 * z1
+                b0 += x1 * z0
+                b1 += x1 * z1
+                c0 += x2 * z0
+                c1 += x2 * z1
+                d0 += x3 * z0
+                d1 += x3 * z1
+            store2(d_w, m, n, a0)
+            store2(d_w, m, n + LANES, a1)
+            store2(d_w, m + 1, n, b0)
+            store2(d_w, m + 1, n + LANES, b1)
+            store2(d_w, m + 2, n, c0)
+            store2(d_w, m + 2, n + LANES, c1)
+            store2(d_w, m + 3, n, d0)
+            store2(d_w, m + 3, n + LANES, d1)
+            m += 4
+        for k in range(m, M):  # fewer rows than a block
+            a0 = a1 = splat(ZERO)
+            for t in range(T):
+                a0 += splat(xs[t, k]) * load2(d_zs, t, n)
+                a1 += splat(xs[t, k]) * load2(d_zs, t, n + LANES)
+            store2(d_w, k, n, a0)
+            store2(d_w, k, n + LANES, a1)
+        a0 = a1 = splat(ZERO)
+        for t in range(T):
+            a0 += load2(d_zs, t, n)
+            a1 += load2(d_zs, t, n + LANES)
+        store(d_b, n, a0)
+        store(d_b, n + LANES, a1)
+        n += 2 * LANES
+    for k in range(n, N):  # fewer columns than a block
+        d_b[k] = ZERO
+        for t in range(T):
+            d_b[k] += d_zs[t, k]
+        for m in range(M):
+            d_w[m, k] = ZERO
+            for t in range(T):
+                d_w[m, k] += xs[t, m] * d_zs[t, k]

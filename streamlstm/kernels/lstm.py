@@ -11,9 +11,32 @@ last tick, row `newest - 1` (modulo the number of rows) the one before. Letters 
 T rows, I inputs, H hidden.
 """
 
-from .jit import jit
+from .jit import jit, jit_part
 from .linear import affine, copy, outer_sum, rows_dot
 from .scalar import ONE, sigmoid, tanh
+from .vector import LANES, load, load2, store, store2
+
+
+@jit_part
+def activate(z_i, z_f, z_g, z_o, c_prev):
+    """Gates, cell state, its tanh and output, of float32 numbers or of vectors."""
+    i, f, g, o = sigmoid(z_i), sigmoid(z_f), tanh(z_g), sigmoid(z_o)
+    c = f * c_prev + i * g
+    tanh_c = tanh(c)
+    return i, f, g, o, c, tanh_c, o * tanh_c
+
+
+@jit_part
+def activate_backward(d_h, d_c, i, f, g, o, c_prev, tanh_c):
+    """Gradients of the pre-activations i, f, g, o and of c_prev."""
+    d_c = d_c + d_h * o * (ONE - tanh_c * tanh_c)
+    return (
+        d_c * g * i * (ONE - i),
+        d_c * c_prev * f * (ONE - f),
+        d_c * i * (ONE - g * g),
+        d_h * tanh_c * o * (ONE - o),
+        d_c * f,
+    )
 
 
 @jit
@@ -26,16 +49,26 @@ def lstm_step(h, c, gates, tanh_c, inputs, c_prev, w, b):
     """
     H = h.size
     affine(gates, inputs, w, b)
-    for j in range(2 * H):
-        gates[j] = sigmoid(gates[j])
-    for j in range(2 * H, 3 * H):
-        gates[j] = tanh(gates[j])
-    for j in range(3 * H, 4 * H):
-        gates[j] = sigmoid(gates[j])
-    for j in range(H):
-        c[j] = gates[H + j] * c_prev[j] + gates[j] * gates[2 * H + j]
-        tanh_c[j] = tanh(c[j])
-        h[j] = gates[3 * H + j] * tanh_c[j]
+    whole = H - H % LANES
+    for j in range(0, whole, LANES):
+        i, f, g, o, cj, tanh_cj, hj = activate(
+            load(gates, j),
+            load(gates, H + j),
+            load(gates, 2 * H + j),
+            load(gates, 3 * H + j),
+            load(c_prev, j),
+        )
+        store(gates, j, i)
+        store(gates, H + j, f)
+        store(gates, 2 * H + j, g)
+        store(gates, 3 * H + j, o)
+        store(c, j, cj)
+        store(tanh_c, j, tanh_cj)
+        store(h, j, hj)
+    for j in range(whole, H):
+        i, f, g, o = gates[j], gates[H + j], gates[2 * H + j], gates[3 * H + j]
+        i, f, g, o, c[j], tanh_c[j], h[j] = activate(i, f, g, o, c_prev[j])
+        gates[j], gates[H + j], gates[2 * H + j], gates[3 * H + j] = i, f, g, o
 
 
 @jit
@@ -68,17 +101,37 @@ def lstm_backward(
     steps: at most T; a tape that is not full holds its ticks in rows 0 .. steps-1.
     """
     T, H = tanh_cs.shape
+    whole = H - H % LANES
     for n in range(steps):
         t = (newest - n + T) % T
-        i, f, g, o = gates[t, :H], gates[t, H : 2 * H], gates[t, 2 * H : 3 * H], gates[t, 3 * H :]
-        d_z, c_prev, tanh_c, d_out = d_zs[t], c_prevs[t], tanh_cs[t], d_hs[t]
-        for j in range(H):
-            d_hj = d_h[j] + d_out[j]
-            d_cj = d_c[j] + d_hj * o[j] * (ONE - tanh_c[j] * tanh_c[j])
-            d_z[j] = d_cj * g[j] * i[j] * (ONE - i[j])
-            d_z[H + j] = d_cj * c_prev[j] * f[j] * (ONE - f[j])
-            d_z[2 * H + j] = d_cj * i[j] * (ONE - g[j] * g[j])
-            d_z[3 * H + j] = d_hj * tanh_c[j] * o[j] * (ONE - o[j])
-            d_c[j] = d_cj * f[j]
-        rows_dot(d_h, w[:H], d_z)
+        for j in range(0, whole, LANES):
+            d_i, d_f, d_g, d_o, d_cj = activate_backward(
+                load(d_h, j) + load2(d_hs, t, j),
+                load(d_c, j),
+                load2(gates, t, j),
+                load2(gates, t, H + j),
+                load2(gates, t, 2 * H + j),
+                load2(gates, t, 3 * H + j),
+                load2(c_prevs, t, j),
+                load2(tanh_cs, t, j),
+            )
+            store2(d_zs, t, j, d_i)
+            store2(d_zs, t, H + j, d_f)
+            store2(d_zs, t, 2 * H + j, d_g)
+            store2(d_zs, t, 3 * H + j, d_o)
+            store(d_c, j, d_cj)
+        for j in range(whole, H):
+            d_zs[t, j], d_zs[t, H + j], d_zs[t, 2 * H + j], d_zs[t, 3 * H + j], d_c[j] = (
+                activate_backward(
+                    d_h[j] + d_hs[t, j],
+                    d_c[j],
+                    gates[t, j],
+                    gates[t, H + j],
+                    gates[t, 2 * H + j],
+                    gates[t, 3 * H + j],
+                    c_prevs[t, j],
+                    tanh_cs[t, j],
+                )
+            )
+        rows_dot(d_h, w[:H], d_zs[t], n % 2 == 1)
     outer_sum(d_w, d_b, inputs[:steps], d_zs[:steps])

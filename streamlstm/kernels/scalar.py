@@ -1,8 +1,12 @@
-"""Activation functions of one float32 value, shared by CPU and CUDA kernels."""
+"""Activation functions of a float32 value, or of a vector of them.
+
+CPU and CUDA kernels share them.
+"""
 
 import numpy as np
 
 from .jit import jit_scalar
+from .vector import maximum, minimum
 
 ONE = np.float32(1.0)
 HALF = np.float32(0.5)
@@ -24,10 +28,9 @@ _B6 = np.float32(1.19825839466702e-06)
 
 
 @jit_scalar
-def tanh(x: np.float32) -> np.float32:
+def tanh(x):
     """Hyperbolic tangent to within 3e-7, without a library call, so that loops vectorise."""
-    x = _BOUND if x > _BOUND else x
-    x = -_BOUND if x < -_BOUND else x
+    x = minimum(maximum(x, -_BOUND), _BOUND)
     s = x * x
     p = _A11 + s * _A13
     p = _A9 + s * p
@@ -42,6 +45,6 @@ def tanh(x: np.float32) -> np.float32:
 
 
 @jit_scalar
-def sigmoid(x: np.float32) -> np.float32:
+def sigmoid(x):
     """Logistic function, 1 / (1 + exp(-x))."""
     return HALF * tanh(HALF * x) + HALF

@@ -1,0 +1,211 @@
+"""Vectors of LANES float32 values that stay in a register: what loops over arrays are made of.
+
+LLVM vectorises simple loops by itself, but not one that must keep a block of sums in registers;
+with these the code says what the registers hold. On a machine whose registers are narrower a vector
+takes several. Only kernels can use them:
+
+    v = load(x, n)                 LANES values of x from x[n] on; load2(w, m, n) from w[m, n] on
+    store(y, n, v)                 the way back; store2(w, m, n, v)
+    splat(a)                       a in every lane
+    + - * /                        lane by lane, with vectors and float32 numbers
+    maximum(v, a), minimum(v, a)   with a number, lane by lane; NaN stays NaN
+    total(v)                       sum of the lanes
+    store_totals(y, n, (v, ...))   the totals of ROWS vectors, to y[n] and on
+
+Bounds are the caller's business: LANES values must be there.
+"""
+
+import operator
+
+import llvmlite.binding
+from llvmlite import ir
+from numba import types
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
+
+LANES = 16 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 8
+ROWS = 8  # vectors that `store_totals` takes
+
+_LLVM = ir.VectorType(ir.FloatType(), LANES)
+_FLAGS = ("contract", "arcp", "nsz")
+_INDEX = ir.IntType(32)
+
+
+class Vector(types.Type):
+    """Numba's type of a vector."""
+
+    def __init__(self) -> None:
+        super().__init__(name=f"float32x{LANES}")
+
+
+VECTOR = Vector()
+
+
+@register_model(Vector)
+class _Model(models.PrimitiveModel):
+    def __init__(self, manager, numba_type):
+        super().__init__(manager, numba_type, _LLVM)
+
+
+def _splat(builder, value):
+    first = builder.insert_element(ir.Constant(_LLVM, ir.Undefined), value, _INDEX(0))
+    zeros = ir.Constant(ir.VectorType(_INDEX, LANES), [0] * LANES)
+    return builder.shuffle_vector(first, ir.Constant(_LLVM, ir.Undefined), zeros)
+
+
+def _pointer(context, builder, array_type, array, indices):
+    """Address of an element of a C-contiguous array, as one of a vector."""
+    if array_type.layout != "C" or array_type.dtype != types.float32:
+        raise TypeError(f"vectors need contiguous float32, got {array_type}")
+    view = context.make_array(array_type)(context, builder, array)
+    offset = indices[0]
+    if len(indices) == 2:
+        columns = builder.extract_value(view.shape, 1)
+        offset = builder.add(builder.mul(offset, columns), indices[1])
+    return builder.bitcast(builder.gep(view.data, [offset]), ir.PointerType(_LLVM))
+
+
+def _load(context, builder, sig, args):
+    pointer = _pointer(context, builder, sig.args[0], args[0], args[1:])
+    return builder.load(pointer, align=4)
+
+
+def _store(context, builder, sig, args):
+    pointer = _pointer(context, builder, sig.args[0], args[0], args[1:-1])
+    builder.store(args[-1], pointer, align=4)
+    return context.get_dummy_value()
+
+
+@intrinsic
+def load(typing, x, n):
+    """LANES values from x[n] on."""
+    return VECTOR(x, types.intp), _load
+
+
+@intrinsic
+def load2(typing, w, m, n):
+    """LANES values from w[m, n] on."""
+    return VECTOR(w, types.intp, types.intp), _load
+
+
+@intrinsic
+def store(typing, y, n, v):
+    """Write v to y[n] and on."""
+    return types.void(y, types.intp, VECTOR), _store
+
+
+@intrinsic
+def store2(typing, w, m, n, v):
+    """Write v to w[m, n] and on."""
+    return types.void(w, types.intp, types.intp, VECTOR), _store
+
+
+@intrinsic
+def splat(typing, a):
+    """A vector with the float32 number a in every lane."""
+
+    def generate(context, builder, sig, args):
+        return _splat(builder, args[0])
+
+    return VECTOR(types.float32), generate
+
+
+@intrinsic
+def total(typing, v):
+    """Sum of the lanes."""
+
+    def generate(context, builder, sig, args):
+        name = f"llvm.vector.reduce.fadd.v{LANES}f32"
+        kind = ir.FunctionType(ir.FloatType(), [ir.FloatType(), _LLVM])
+        function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        zero = ir.Constant(ir.FloatType(), -0.0)
+        return builder.call(function, [zero, args[0]], fastmath=(*_FLAGS, "reassoc"))
+
+    return types.float32(VECTOR), generate
+
+
+def _compare_and_select(comparison):
+    def generate(context, builder, sig, args):
+        v, bound = args
+        if sig.args[0] == VECTOR:
+            bound = _splat(builder, bound)
+        return builder.select(builder.fcmp_ordered(comparison, v, bound), bound, v)
+
+    return generate
+
+
+@intrinsic
+def maximum(typing, v, a):
+    """The larger of a number and each lane of a vector, or another number."""
+    return v(v, types.float32), _compare_and_select("<")
+
+
+@intrinsic
+def minimum(typing, v, a):
+    """The smaller of a number and each lane of a vector, or another number."""
+    return v(v, types.float32), _compare_and_select(">")
+
+
+@intrinsic
+def store_totals(typing, y, n, v):
+    """Write the totals of ROWS vectors to y[n] and on.
+
+    Neighbours are added up pair by pair, in all vectors at once: a third of the work of as many
+    separate totals.
+    """
+
+    def generate(context, builder, sig, args):
+        parts = [builder.extract_value(args[2], row) for row in range(ROWS)]
+        width = LANES
+        while width > ROWS:  # fold each vector until it has as many lanes as there are rows
+            width //= 2
+            low, high = range(width), range(width, 2 * width)
+            parts = [_shuffled_sum(builder, part, part, low, high) for part in parts]
+        apart = 1
+        while len(parts) > 1:
+            low = [n if not n & apart else n - apart + width for n in range(width)]
+            high = [n + apart if not n & apart else n + width for n in range(width)]
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            parts = [_shuffled_sum(builder, a, b, low, high) for a, b in pairs]
+            apart *= 2
+        pointer = _pointer(context, builder, sig.args[0], args[0], [args[1]])
+        pointer = builder.bitcast(pointer, ir.PointerType(parts[0].type))
+        builder.store(parts[0], pointer, align=4)
+        return context.get_dummy_value()
+
+    return types.void(y, types.intp, types.UniTuple(VECTOR, ROWS)), generate
+
+
+def _shuffled_sum(builder, a, b, low, high):
+    """Sum of two selections of the lanes of a and b."""
+    masks = [ir.Constant(ir.VectorType(_INDEX, len(lanes)), list(lanes)) for lanes in (low, high)]
+    x, y = (builder.shuffle_vector(a, b, mask) for mask in masks)
+    return builder.fadd(x, y, flags=_FLAGS)
+
+
+def _define(operation, in_place, instruction):
+    @infer_global(operation)
+    @infer_global(in_place)
+    class Operation(ConcreteTemplate):
+        cases = [  # noqa: RUF012
+            signature(VECTOR, VECTOR, VECTOR),
+            signature(VECTOR, VECTOR, types.float32),
+            signature(VECTOR, types.float32, VECTOR),
+        ]
+
+    def lower(context, builder, sig, args):
+        x, y = (
+            value if kind == VECTOR else _splat(builder, value)
+            for kind, value in zip(sig.args, args, strict=True)
+        )
+        return getattr(builder, instruction)(x, y, flags=_FLAGS)
+
+    for case in Operation.cases:
+        lower_builtin(operation, *case.args)(lower)
+        lower_builtin(in_place, *case.args)(lower)
+
+
+_define(operator.add, operator.iadd, "fadd")
+_define(operator.sub, operator.isub, "fsub")
+_define(operator.mul, operator.imul, "fmul")
+_define(operator.truediv, operator.itruediv, "fdiv")
