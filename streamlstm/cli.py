@@ -135,8 +135,7 @@ def replay(
         season=None if season == "none" else season,
         seed=seed,
     )
-    with console.status("loading kernels; the first run on a machine compiles them ..."):
-        model.clone().learn_many([0.0, 1.0])
+    model.clone().learn_many([0.0, 1.0])  # loads the kernels, or compiles them and says so
 
     score, newest = Score(), deque[tuple[str, float, float]](maxlen=STRETCH)
     columns = (
@@ -174,6 +173,16 @@ def replay(
     else:
         seasons = ", ".join(map(str, model.seasons_)) or "none"
         _print_table(file.name, source.target, seasons, result, seconds)
+
+
+@app.command()
+def warmup() -> None:
+    """Compile all kernels, so that later processes load them from the cache."""
+    from .warmup import warm_up
+
+    start = time.perf_counter()
+    warm_up()
+    print(f"kernels are ready, after {time.perf_counter() - start:.1f} s")
 
 
 def _connector(system: str, kind: str) -> Any:

@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import numbers
+import struct
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ _TIMES = (datetime.date, np.datetime64)  # a datetime is a date, a pandas Timest
 
 def as_number(value: Any, what: str) -> float:
     """A float, NaN for None; InputError for anything that is not a number."""
+    if value.__class__ is float:
+        return value
     if value is None:
         return float("nan")
     if isinstance(value, (numbers.Real, np.bool_, decimal.Decimal)):
@@ -42,26 +45,42 @@ def _nanoseconds(time: Any) -> int:
 class Columns:
     """Feature names in the order in which they were first seen, and a row in that order.
 
-    Features that appear together are taken in alphabetical order, so that the order of a dict
-    never matters. Dates and times are not features.
+    Features that appear together are taken in a fixed order, so that the order of a dict never
+    matters. Dates and times are not features.
     """
 
     def __init__(self) -> None:
         self.index: dict[Hashable, int] = {}
+        self._format = "0d"
+
+    def known_row(self, x: Mapping[Hashable, Any]) -> np.ndarray | None:
+        """(F,) features of x in column order if it has a number for every column and no more.
+
+        The usual case, in a third of the time of `numbers` and `row`.
+        """
+        if len(x) != len(self.index):
+            return None
+        row: Any = np.empty(len(self.index))
+        try:
+            struct.pack_into(self._format, row, 0, *map(x.__getitem__, self.index))
+        except (KeyError, struct.error):
+            return None
+        return row
 
     def new_names(self, names: Iterable[Hashable]) -> list[Hashable]:
         """Those of the names that have no column yet, in the order in which to add them."""
-        return sorted((name for name in names if name not in self.index), key=repr)
+        return sorted((name for name in names if name not in self.index), key=_order)
 
     def add(self, names: Iterable[Hashable]) -> None:
         """Append columns."""
         for name in names:
             self.index[name] = len(self.index)
+        self._format = f"{len(self.index)}d"
 
     def numbers(self, x: Mapping[Hashable, Any]) -> dict[Hashable, float]:
         """The features of a dict as floats; InputError names the one that is not a number."""
         return {
-            name: value if value.__class__ is float else as_number(value, f"feature {name!r}")
+            name: as_number(value, f"feature {name!r}")
             for name, value in x.items()
             if not isinstance(value, _TIMES)
         }
@@ -84,10 +103,15 @@ class Columns:
         return matrix
 
 
+def _order(name: Hashable) -> tuple[bool, int, str]:
+    """Numbers by size, then everything else by how it is written."""
+    return (False, name, "") if isinstance(name, int) else (True, 0, repr(name))
+
+
 def as_vector(values: Any, what: str) -> np.ndarray:
     """(T,) float64, or an InputError that names the argument."""
     try:
-        vector = np.ascontiguousarray(values, np.float64)
+        vector = np.array(values, np.float64)  # a copy: kernels are compiled for writable arrays
     except (TypeError, ValueError) as error:
         raise InputError(f"{what} must be numbers: {error}") from error
     if vector.ndim != 1:

@@ -7,10 +7,11 @@ import numpy as np
 from river.time_series.base import Forecaster
 
 from .errors import InputError, ParameterError
-from .features import Columns, as_number, as_table, as_times, as_vector, time_of
+from .features import as_number, as_table, as_times, as_vector, time_of
 from .kernels import forecaster as kernels
 from .layout import CLOCK, grow, series_size, series_views
-from .network import Network, check_settings
+from .model import OnlineModel
+from .network import check_settings
 from .seasons import CYCLES, SAMPLE, seasons_of
 
 
@@ -29,7 +30,7 @@ def _check_season(season: Any) -> tuple[int, ...]:
     return periods
 
 
-class LSTMForecaster(Forecaster):
+class LSTMForecaster(OnlineModel, Forecaster):
     """Online LSTM forecaster of a univariate series.
 
     Each value is compared with the forecast made before it, learned from, and carried on in the
@@ -67,8 +68,8 @@ class LSTMForecaster(Forecaster):
     -----
     A NaN, infinite or larger than 1e300 value is a missing one: nothing is learned from it and the
     state advances as if the last value had come again. A missing feature counts as its mean.
-    Features enter lagged: those that arrive with tick t help to forecast t + 1. Several threads
-    must not share one forecaster without a lock.
+    Features enter lagged: those that arrive with tick t help to forecast t + 1. Threads may share
+    a forecaster: they take turns.
 
     References
     ----------
@@ -115,8 +116,7 @@ class LSTMForecaster(Forecaster):
             hidden_size, num_layers, window, stride, learning_rate, optimizer, loss, clip_norm
         )
         periods = _check_season(season)
-        self._columns = Columns()
-        self._network = Network(settings, CLOCK.periods + len(periods), seed)
+        self._build(settings, CLOCK.periods + len(periods), seed)
         self._network.add_inputs(
             ["level", "change", *(f"season_{n + 1}" for n in range(len(periods)))]
         )
@@ -149,11 +149,36 @@ class LSTMForecaster(Forecaster):
 
         """
         value = as_number(y, "y")
-        features = self._columns.numbers(x) if x else {}
         time = None if self._first_times is None else time_of(x)
-        self._add_features(list(features))
-        self._note_times(time)
-        kernels.learn_one(value, self._columns.row(features), *self._buffers)
+        with self._lock:
+            row = self._row(x or {})
+            self._note_times(time)
+            kernels.learn_one(value, row, *self._buffers)
+
+    def step(self, y: float, x: Any = ()) -> float:
+        """Learn from the next value and forecast the one after: for services without dicts.
+
+        Parameters
+        ----------
+        y
+            The value; NaN if it is missing.
+        x
+            (F,) features that arrived with it, whose columns are named 0, 1, ...
+
+        Returns
+        -------
+        The forecast, as `forecast(1)` gives it.
+
+        Raises
+        ------
+        InputError
+            If the features are not those that the model knows.
+
+        """
+        value = as_number(y, "y")
+        with self._lock:
+            forecast = kernels.learn_one(value, self._array_row(x), *self._buffers)
+        return 0.0 if np.isnan(forecast) else forecast
 
     def learn_many(
         self,
@@ -191,18 +216,19 @@ class LSTMForecaster(Forecaster):
         values = as_vector(ys, "ys")
         table = as_table(features, values.size)
         times = None if timestamps is None else as_times(timestamps, values.size)
-        self._add_features(list(table))
-        matrix = self._columns.matrix(table, values.size)
         forecasts = np.empty((values.size, horizon))
-        start = 0
-        while start < values.size:
-            end = values.size
-            if times is not None and self._first_times is not None:
-                self._note_times(int(times[start]))
-                end = start + 1 if self._first_times is not None else end
-            part = slice(start, end)
-            kernels.learn_many(forecasts[part], values[part], matrix[part], *self._buffers)
-            start = end
+        with self._lock:
+            self._add_features(list(table))
+            matrix = self._columns.matrix(table, values.size)
+            start = 0
+            while start < values.size:
+                end = values.size
+                if times is not None and self._first_times is not None:
+                    self._note_times(int(times[start]))
+                    end = start + 1 if self._first_times is not None else end
+                part = slice(start, end)
+                kernels.learn_many(forecasts[part], values[part], matrix[part], *self._buffers)
+                start = end
         return forecasts
 
     def forecast(
@@ -233,15 +259,12 @@ class LSTMForecaster(Forecaster):
         _check_horizon(horizon)
         if xs is not None and len(xs) != horizon:
             raise InputError(f"xs has {len(xs)} entries, expected one for each of {horizon} steps")
-        rows = [self._columns.row(self._columns.numbers(x)) for x in xs or ()]
-        future = np.array(rows).reshape(len(rows), len(self._columns.index))
         path = np.empty(horizon)
-        kernels.forecast_now(path, future, *self._buffers)
+        with self._lock:
+            rows = [self._columns.row(self._columns.numbers(x)) for x in xs or ()]
+            future = np.array(rows).reshape(len(rows), len(self._columns.index))
+            kernels.forecast_now(path, future, *self._buffers)
         return [0.0] * horizon if np.isnan(path[0]) else path.tolist()
-
-    def summary(self) -> None:
-        """Print layers, output shapes and parameter counts."""
-        print(self._network.summary(type(self).__name__))
 
     @property
     def _buffers(self) -> tuple[np.ndarray, ...]:

@@ -87,6 +87,8 @@ class Network:
         self.weights = aligned_zeros(3 * params_size(s))
         self.memory = aligned_zeros(memory_size(s))
         self.scratch = aligned_zeros(scratch_size(s))
+        # What every kernel takes.
+        self.buffers = (self.settings_array, self.weights, self.memory, self.scratch, self.clock)
 
     def _initial(self, rng: np.random.Generator, rows: int) -> np.ndarray:
         """Uniform in +-1/sqrt(H), PyTorch's choice: it does not depend on the number of inputs."""
@@ -97,11 +99,6 @@ class Network:
     def params(self) -> Any:
         """Views of the parameters, `layout.Params`."""
         return param_views(weights_views(self.weights).params, self.settings)
-
-    @property
-    def buffers(self) -> tuple[np.ndarray, ...]:
-        """What every kernel takes: settings, weights, memory, scratch, clock."""
-        return self.settings_array, self.weights, self.memory, self.scratch, self.clock
 
     def add_inputs(self, names: Sequence[Hashable]) -> None:
         """Append inputs; everything learned so far stays."""
@@ -137,7 +134,8 @@ class Network:
         return "\n".join(lines)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "scratch"}
+        rebuilt = ("scratch", "buffers", "settings_array")
+        return {name: value for name, value in self.__dict__.items() if name not in rebuilt}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from river.base import Regressor
 
-from .features import Columns, as_number, as_table, as_vector
+from .features import as_number, as_table, as_vector
 from .kernels import regressor as kernels
 from .layout import CLOCK, grow, scaler_views
-from .network import Network, check_settings
+from .model import OnlineModel
+from .network import check_settings
 
 
-class LSTMRegressor(Regressor):
+class LSTMRegressor(OnlineModel, Regressor):
     """Online LSTM regression.
 
     `learn_one` advances the recurrent state by one tick and trains on its target;
@@ -44,7 +45,7 @@ class LSTMRegressor(Regressor):
     Notes
     -----
     A missing feature (absent, None or NaN) counts as its mean. A missing target trains nothing;
-    the state still advances. Several threads must not share one regressor without a lock.
+    the state still advances. Threads may share a regressor: they take turns.
 
     References
     ----------
@@ -90,8 +91,7 @@ class LSTMRegressor(Regressor):
         settings = check_settings(
             hidden_size, num_layers, window, stride, learning_rate, optimizer, loss, clip_norm
         )
-        self._columns = Columns()
-        self._network = Network(settings, CLOCK.values, seed)
+        self._build(settings, CLOCK.values, seed)
         self._stats = np.zeros(3)
 
     def learn_one(self, x: dict[Hashable, Any], y: float) -> None:
@@ -112,9 +112,9 @@ class LSTMRegressor(Regressor):
 
         """
         target = as_number(y, "y")
-        features = self._columns.numbers(x)
-        self._add_features(list(features))
-        kernels.learn_one(self._columns.row(features), target, *self._buffers)
+        with self._lock:
+            row = self._row(x)
+            kernels.learn_one(row, target, *self._network.buffers, self._stats)
 
     def predict_one(self, x: dict[Hashable, Any]) -> float:
         """Predict the target of the next tick; the model stays as it is.
@@ -127,8 +127,36 @@ class LSTMRegressor(Regressor):
             If a feature is not a number.
 
         """
-        row = self._columns.row(self._columns.numbers(x))
-        return float(kernels.predict_one(row, *self._buffers))
+        with self._lock:
+            row = self._columns.known_row(x)
+            if row is None:
+                row = self._columns.row(self._columns.numbers(x))
+            return kernels.predict_one(row, *self._network.buffers, self._stats)
+
+    def step(self, x: Any, y: float) -> float:
+        """Predict, then learn from, one tick: for services that have arrays, not dicts.
+
+        Parameters
+        ----------
+        x
+            (F,) features, whose columns are named 0, 1, ...
+        y
+            The target; NaN if it is missing.
+
+        Returns
+        -------
+        The prediction, made before the target was seen.
+
+        Raises
+        ------
+        InputError
+            If the features are not those that the model knows.
+
+        """
+        target = as_number(y, "y")
+        with self._lock:
+            row = self._array_row(x)
+            return kernels.learn_one(row, target, *self._network.buffers, self._stats)
 
     def learn_many(self, X: Any, y: Any) -> np.ndarray:
         """Predict, then learn from, each of T ticks: `predict_one` and `learn_one` in one call.
@@ -153,19 +181,12 @@ class LSTMRegressor(Regressor):
         """
         targets = as_vector(y, "y")
         table = as_table(X, targets.size)
-        self._add_features(list(table))
         predictions = np.empty(targets.size)
-        matrix = self._columns.matrix(table, targets.size)
-        kernels.learn_many(predictions, matrix, targets, *self._buffers)
+        with self._lock:
+            self._add_features(list(table))
+            matrix = self._columns.matrix(table, targets.size)
+            kernels.learn_many(predictions, matrix, targets, *self._network.buffers, self._stats)
         return predictions
-
-    def summary(self) -> None:
-        """Print layers, output shapes and parameter counts."""
-        print(self._network.summary(type(self).__name__))
-
-    @property
-    def _buffers(self) -> tuple[np.ndarray, ...]:
-        return *self._network.buffers, self._stats
 
     def _add_features(self, names: list[Hashable]) -> None:
         new = self._columns.new_names(names)

@@ -172,6 +172,10 @@ def learn_many(forecasts, ys, features, settings, weights, memory, scratch, cloc
 
 @jit
 def learn_one(y, features, settings, weights, memory, scratch, clock, stats, history):
-    """Learn from one tick. features: (F,)."""
+    """Learn from one tick; the forecast of the next, NaN before the first value. features: (F,)."""
     net = network_views(settings, weights, memory, scratch, clock)
-    tick(net, series_views(stats, history, clock, net.settings), y, features)
+    series = series_views(stats, history, clock, net.settings)
+    tick(net, series, y, features)
+    if net.clock[CLOCK.values] == 0:
+        return np.nan
+    return next_value(series, series.track[TRACK.last], float(net.memory.output[0]))

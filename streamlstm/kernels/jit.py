@@ -1,14 +1,17 @@
-"""The one place that decides how kernels are compiled.
+"""The one place that decides how kernels are compiled, and says so when they are.
 
 Measured reasons for the flags are in docs/decisions.md.
 """
 
 import hashlib
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from numba.core import event
 from numba.extending import register_jitable
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,6 +31,34 @@ def _sources_hash() -> str:
 
 
 _SOURCES = _sources_hash()
+
+
+class _Notice(event.Listener):
+    """Tells a person who waits for a compiler what for, and in the end for how long."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._start = 0.0
+
+    def on_start(self, event: Any) -> None:
+        """Speak up when a kernel of ours is compiled, not for the parts that it is made of."""
+        self._depth += 1
+        function = event.data["dispatcher"].py_func
+        if self._depth == 1:
+            self._start = time.perf_counter()
+            self._ours = function.__module__.startswith("streamlstm.")
+            if self._ours:
+                name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+                print(f"streamlstm: compiling {name} ...", end="", file=sys.stderr, flush=True)
+
+    def on_end(self, event: Any) -> None:
+        """Say how long it took."""
+        self._depth -= 1
+        if self._depth == 0 and self._ours:
+            print(f" {time.perf_counter() - self._start:.1f} s", file=sys.stderr, flush=True)
+
+
+event.register("numba:compile", _Notice())
 
 
 def _compile(function: F, fastmath: set[str] | bool) -> F:

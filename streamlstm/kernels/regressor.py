@@ -65,9 +65,9 @@ def predict_one(features, settings, weights, memory, scratch, clock, stats):
 
 @jit
 def learn_one(features, y, settings, weights, memory, scratch, clock, stats):
-    """Learn from one tick. features: (F,)."""
+    """Learn from one tick; the prediction made before. features: (F,)."""
     net = network_views(settings, weights, memory, scratch, clock)
-    tick(net, scaler_views(stats, net.settings.input_size + 1), features, y)
+    return tick(net, scaler_views(stats, net.settings.input_size + 1), features, y)
 
 
 @jit

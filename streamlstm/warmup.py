@@ -1,0 +1,16 @@
+"""Compile every kernel ahead of time: for images, for CI, for services that must answer at once."""
+
+from .forecaster import LSTMForecaster
+from .regressor import LSTMRegressor
+
+
+def warm_up() -> None:
+    """Call everything that runs a kernel once, so that it is compiled and cached on disk."""
+    forecaster = LSTMForecaster(hidden_size=1, window=1)
+    forecaster.learn_many([0.0, 1.0])
+    forecaster.learn_one(2.0)
+    forecaster.forecast(2)
+    regressor = LSTMRegressor(hidden_size=1, window=1)
+    regressor.learn_many([[0.0], [1.0]], [0.0, 1.0])
+    regressor.learn_one({0: 2.0}, 2.0)
+    regressor.predict_one({0: 3.0})
