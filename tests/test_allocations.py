@@ -28,14 +28,14 @@ def allocations(call) -> tuple[int, int]:
 def test_a_thousand_ticks_allocate_no_more_than_one():
     values, features = seasonal(1000), np.ones((1000, 3))
     forecaster, regressor = LSTMForecaster(season=24), LSTMRegressor()
-    counts = [
-        (
+
+    def counts(n):
+        return (
             allocations(lambda: forecaster.learn_many(values[:n], features[:n], horizon=3)),
             allocations(lambda: regressor.learn_many(features[:n], values[:n])),
         )
-        for n in (1, 1000)
-    ]
-    assert counts[0] == counts[1]
+
+    assert counts(1) == counts(1000)
 
 
 @pytest.mark.parametrize("calls", [1, 1000])
