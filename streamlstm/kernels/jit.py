@@ -62,7 +62,9 @@ event.register("numba:compile", _Notice())
 
 
 def _compile(function: F, fastmath: set[str] | bool) -> F:
-    dispatcher: Any = numba.njit(error_model="numpy", nogil=True, fastmath=fastmath)(function)
+    dispatcher: Any = numba.njit(
+        error_model="numpy", nogil=True, fastmath=fastmath, forceinline=True
+    )(function)
     try:
         dispatcher.enable_caching()
     except RuntimeError:  # a read-only install without a writable home
@@ -75,7 +77,11 @@ def _compile(function: F, fastmath: set[str] | bool) -> F:
 
 
 def jit(function: F) -> F:
-    """Compile a kernel: no GIL, no Python objects, division by zero gives inf, cached on disk."""
+    """Compile a kernel: no GIL, no Python objects, division by zero gives inf, cached on disk.
+
+    Called from another kernel it is compiled into it: handing over ten arrays takes longer than
+    some of them work.
+    """
     return _compile(function, ELEMENTWISE)
 
 
