@@ -1,0 +1,46 @@
+"""Run every benchmark, each in a process of its own, and put their tables into docs/benchmarks.md.
+
+Run with `python benchmarks/run.py`; names such as `learn step` run these alone, `--tables` none.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+PAGE = FOLDER.parent / "docs" / "benchmarks.md"
+NAMES = ["learn", "predict", "step", "tail", "throughput", "roofline", "cold_start", "threads"]
+
+
+def write_page() -> None:
+    """Replace what stands below the page's marker with the newest results."""
+    head, marker, _ = PAGE.read_text().partition("<!-- results -->\n")
+    sections = []
+    for name in ["learn", "learn_grid", *NAMES[1:], "deep_river"]:
+        path = FOLDER / "results" / f"{name}.json"
+        if path.exists():
+            content = json.loads(path.read_text())
+            machine = ", ".join(f"{key} {value}" for key, value in content["machine"].items())
+            sections.append(f"\n## {content['title']}\n\n{content['table']}\n\n{machine}\n")
+    PAGE.write_text(head + marker + "".join(sections))
+
+
+def main() -> None:
+    """Run what is asked for; a benchmark that fails does not stop the others."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", choices=[*NAMES, []], default=NAMES)
+    parser.add_argument("--tables", action="store_true", help="only write the page")
+    arguments = parser.parse_args()
+    failed = []
+    for name in [] if arguments.tables else arguments.names:
+        print(f"--- {name}", flush=True)
+        if subprocess.run([sys.executable, str(FOLDER / f"{name}.py")], check=False).returncode:
+            failed.append(name)
+    write_page()
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
