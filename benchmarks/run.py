@@ -30,9 +30,11 @@ def write_page() -> None:
 def main() -> None:
     """Run what is asked for; a benchmark that fails does not stop the others."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", choices=[*NAMES, []], default=NAMES)
+    parser.add_argument("names", nargs="*", default=NAMES, help=", ".join(NAMES))
     parser.add_argument("--tables", action="store_true", help="only write the page")
     arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(NAMES):
+        parser.error(f"no benchmark named {', '.join(unknown)}; there are {', '.join(NAMES)}")
     failed = []
     for name in [] if arguments.tables else arguments.names:
         print(f"--- {name}", flush=True)

@@ -4,7 +4,6 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
-from river.time_series.base import Forecaster
 
 from .errors import InputError, ParameterError
 from .features import as_number, as_table, as_times, as_vector, time_of
@@ -12,6 +11,7 @@ from .kernels import forecaster as kernels
 from .layout import CLOCK, grow, series_size, series_views
 from .model import OnlineModel
 from .network import check_settings
+from .river_base import Forecaster
 from .seasons import CYCLES, SAMPLE, seasons_of
 
 
