@@ -99,7 +99,7 @@ def torch_compiled_learner(hidden_size: int, window: int, stride: int) -> Call:
     return torch_learner(hidden_size, window, stride, compiled=True)
 
 
-def torch_predictor(hidden_size: int) -> Call:
+def torch_predictor(hidden_size: int, compiled: bool = False) -> Call:
     import torch
 
     torch.set_num_threads(1)
@@ -107,11 +107,21 @@ def torch_predictor(hidden_size: int) -> Call:
     state = (torch.zeros(1, hidden_size), torch.zeros(1, hidden_size))
     stream = itertools.cycle(list(torch.tensor(XS).unsqueeze(1)))
 
+    def output(x):
+        return head(cell(x, state)[0])
+
+    if compiled:
+        output = torch.compile(output)
+
     def predict():
         with torch.inference_mode():
-            return head(cell(next(stream), state)[0]).item()
+            return output(next(stream)).item()
 
     return predict
+
+
+def torch_compiled_predictor(hidden_size: int) -> Call:
+    return torch_predictor(hidden_size, compiled=True)
 
 
 def _jax_step(jnp, lax):
@@ -234,10 +244,35 @@ def keras_learner(hidden_size: int, window: int, stride: int) -> Call:
     return learn
 
 
-def deep_river_learner(hidden_size: int, window: int, stride: int) -> Call:
+def keras_predictor(hidden_size: int) -> Call:
+    """`predict_on_batch` on a window of 20: there is no step that carries a state on."""
+    model = _keras_model(hidden_size, 20)
+    windows = itertools.cycle([XS[n : n + 20][None] for n in range(100)])
+    return lambda: model.predict_on_batch(next(windows))
+
+
+def _deep_river_model(hidden_size: int, window: int):
     from deep_river.regression.zoo import LSTMRegressor
 
-    model = LSTMRegressor(hidden_size=hidden_size, window_size=window, optimizer_fn="adam", lr=RATE)
+    return LSTMRegressor(
+        n_features=FEATURES,
+        hidden_size=hidden_size,
+        window_size=window,
+        optimizer_fn="adam",
+        lr=RATE,
+    )
+
+
+def deep_river_predictor(hidden_size: int) -> Call:
+    model = _deep_river_model(hidden_size, 20)
+    for x, y in zip(DICTS[:50], YS.tolist(), strict=False):
+        model.learn_one(x, y)
+    stream = itertools.cycle(DICTS)
+    return lambda: model.predict_one(next(stream))
+
+
+def deep_river_learner(hidden_size: int, window: int, stride: int) -> Call:
+    model = _deep_river_model(hidden_size, window)
     stream = ticks(DICTS, YS.tolist())
 
     def learn():
@@ -308,6 +343,24 @@ def holt_winters_learner(*_: int) -> Call:
     return lambda: model.learn_one(next(stream)[1])
 
 
+def snarimax_predictor(*_: int) -> Call:
+    from river.time_series import SNARIMAX
+
+    model = SNARIMAX(p=20, d=0, q=0)
+    for x, y in zip(DICTS, YS.tolist(), strict=True):
+        model.learn_one(y, x)
+    return lambda: model.forecast(1, [DICTS[0]])
+
+
+def holt_winters_predictor(*_: int) -> Call:
+    from river.time_series import HoltWinters
+
+    model = HoltWinters(0.3, 0.1, 0.6, seasonality=24)
+    for y in YS.tolist():
+        model.learn_one(y)
+    return lambda: model.forecast(1)
+
+
 LEARNERS = {
     "PyTorch eager": torch_learner,
     "PyTorch compiled": torch_compiled_learner,
@@ -319,6 +372,11 @@ LEARNERS = {
 }
 PREDICTORS = {
     "PyTorch LSTMCell": torch_predictor,
+    "PyTorch compiled": torch_compiled_predictor,
     "JAX jit": jax_predictor,
     "ONNX Runtime": onnx_predictor,
+    "Keras": keras_predictor,
+    "deep-river": deep_river_predictor,
+    "river SNARIMAX": snarimax_predictor,
+    "river HoltWinters": holt_winters_predictor,
 }

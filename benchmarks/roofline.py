@@ -117,7 +117,7 @@ class Machine:
 
     def bound(self, macs: float, size: int, passes: int = 1, again: bool = False) -> float:
         """Microseconds at least: `passes` over `size` bytes, `again` if they come back to it."""
-        far = self.bytes[min((s for s in self.bytes if s >= size), default=max(self.bytes))]
+        far = self.bytes[max((s for s in self.bytes if s <= size), default=min(self.bytes))]
         near = self.bytes[16384]
         kept = min(self.nearest, size) if again or size <= self.nearest else 0
         return max(macs / self.macs, passes * (kept / near + (size - kept) / far))

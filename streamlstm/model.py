@@ -1,5 +1,6 @@
 """What the estimators share: a network, the columns of their features, and one lock."""
 
+import abc
 import copy
 import threading
 from collections.abc import Hashable
@@ -13,7 +14,7 @@ from .layout import Settings
 from .network import Network
 
 
-class OnlineModel:
+class OnlineModel(abc.ABC):
     """A network that learns online, safe to share between threads.
 
     Kernels run without the GIL, so everything that touches the buffers holds the model's lock:
@@ -29,9 +30,9 @@ class OnlineModel:
         """Print layers, output shapes and parameter counts."""
         print(self._network.summary(type(self).__name__))
 
+    @abc.abstractmethod
     def _add_features(self, names: list[Hashable]) -> None:
         """Make room for those of the names that are new."""
-        raise NotImplementedError
 
     def _row(self, x: dict[Hashable, Any]) -> np.ndarray:
         """(F,) features of a tick in column order, NaN where absent; new ones get a column."""

@@ -108,6 +108,25 @@ def test_chunks_equal_the_loop_tick_for_tick():
     assert loop.forecast(5) == chunks.forecast(5)
 
 
+def test_a_step_learns_and_forecasts_as_the_two_calls_do():
+    values, features = seasonal(150), np.random.default_rng(0).normal(size=(150, 12))
+    values[:2] = values[90] = np.nan
+    stepped, called = LSTMForecaster(season=12), LSTMForecaster(season=12)
+    for y, x in zip(values, features, strict=True):
+        forecast = stepped.step(y, x)
+        called.learn_one(y, dict(enumerate(x.tolist())))
+        assert [forecast] == called.forecast(1)
+    assert LSTMForecaster().step(5.0) == 5.0
+
+
+@pytest.mark.parametrize("x", [[1.0], [1.0, 2.0, 3.0], [[1.0, 2.0]], 1.0])
+def test_a_step_with_other_features_is_refused(x):
+    model = LSTMForecaster()
+    model.step(1.0, [1.0, 2.0])
+    with pytest.raises(InputError, match="shape|known are 0, 1"):
+        model.step(2.0, x)
+
+
 def test_forecasting_leaves_the_model_as_it_was():
     model = LSTMForecaster(season=6)
     model.learn_many(seasonal(200), {"f": np.arange(200.0)})

@@ -45,6 +45,37 @@ def test_chunks_equal_the_loop_tick_for_tick():
     assert np.array_equal(chunked, looped)
 
 
+def test_a_step_predicts_and_learns_as_the_two_calls_do():
+    x, y = noise(100, 12), random_walk(100)
+    stepped, called = LSTMRegressor(hidden_size=8), LSTMRegressor(hidden_size=8)
+    for row, target in zip(x, y, strict=True):
+        tick = dict(enumerate(row.tolist()))
+        expected = called.predict_one(tick)
+        called.learn_one(tick, target)
+        assert stepped.step(row, target) == expected
+
+
+def test_read_only_arrays_of_any_kind_need_no_new_kernels(capfd):
+    x, y = noise(50), random_walk(50)
+    model = LSTMRegressor(hidden_size=8)
+    expected = model.learn_many(x, y)
+    model.step(x[0], 1.0)
+    capfd.readouterr()
+    x.flags.writeable = y.flags.writeable = False
+    for given in (x, np.asfortranarray(x), pd.DataFrame(x)):
+        assert np.array_equal(LSTMRegressor(hidden_size=8).learn_many(given, y), expected)
+    model.step(x[0], 1.0)
+    model.step(x[::2, 0][:3].astype(np.float32), 1.0)
+    assert "compiling" not in capfd.readouterr().err
+
+
+def test_named_features_are_not_taken_for_an_array():
+    model = LSTMRegressor()
+    model.learn_one({"a": 1.0, "b": 2.0}, 1.0)
+    with pytest.raises(InputError, match="known are 'a', 'b'"):
+        model.step([1.0, 2.0], 1.0)
+
+
 def test_no_prediction_depends_on_the_future():
     x, y = noise(100), random_walk(100)
     predictions = []
