@@ -123,7 +123,7 @@ def test_a_step_learns_and_forecasts_as_the_two_calls_do():
 def test_a_step_with_other_features_is_refused(x):
     model = LSTMForecaster()
     model.step(1.0, [1.0, 2.0])
-    with pytest.raises(InputError, match="shape|known are 0, 1"):
+    with pytest.raises(InputError, match=r"shape|known are 0, 1"):
         model.step(2.0, x)
 
 
