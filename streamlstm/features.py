@@ -51,6 +51,7 @@ class Columns:
 
     def __init__(self) -> None:
         self.index: dict[Hashable, int] = {}
+        self.numbered = True  # whether the names are 0, 1, ...
         self._format = "0d"
 
     def known_row(self, x: Mapping[Hashable, Any]) -> np.ndarray | None:
@@ -75,6 +76,7 @@ class Columns:
         """Append columns."""
         for name in names:
             self.index[name] = len(self.index)
+        self.numbered = all(name == column for name, column in self.index.items())
         self._format = f"{len(self.index)}d"
 
     def numbers(self, x: Mapping[Hashable, Any]) -> dict[Hashable, float]:

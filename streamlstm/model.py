@@ -50,7 +50,7 @@ class OnlineModel(abc.ABC):
             raise InputError(f"expected the features of one tick, (F,), got shape {row.shape}")
         if not self._columns.index:
             self._add_features(list(range(row.size)))
-        if row.size != len(self._columns.index) or (row.size and 0 not in self._columns.index):
+        if row.size != len(self._columns.index) or not self._columns.numbered:
             known = ", ".join(map(repr, self._columns.index)) or "none"
             raise InputError(f"got an array of {row.size} features, but those known are {known}")
         return row

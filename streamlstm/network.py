@@ -121,17 +121,20 @@ class Network:
             ("lstm (LSTM)", f"({self.settings.hidden_size},)", p.w.size + p.b.size),
             ("dense (Dense)", f"({self.settings.output_size},)", p.w_head.size + p.b_head.size),
         ]
-        lines = [f'Model: "{title}"', f"{'Layer (type)':<26}{'Output Shape':<18}{'Param #':>12}"]
-        lines.insert(1, "=" * 56)
-        lines.append("=" * 56)
-        lines += [f"{layer:<26}{shape:<18}{count:>12,}" for layer, shape, count in rows]
-        lines.append("=" * 56)
         total = sum(count for _, _, count in rows)
-        lines.append(f"Total params: {total:,} ({total * 4 / 1024:.2f} KB)")
-        lines.append(
-            f"Inputs ({len(self.inputs)}): {', '.join(map(str, self.inputs)) or 'none yet'}"
+        rule = "=" * 56
+        return "\n".join(
+            [
+                f'Model: "{title}"',
+                rule,
+                f"{'Layer (type)':<26}{'Output Shape':<18}{'Param #':>12}",
+                rule,
+                *(f"{layer:<26}{shape:<18}{count:>12,}" for layer, shape, count in rows),
+                rule,
+                f"Total params: {total:,} ({total * 4 / 1024:.2f} KB)",
+                f"Inputs ({len(self.inputs)}): {', '.join(map(str, self.inputs)) or 'none yet'}",
+            ]
         )
-        return "\n".join(lines)
 
     def __getstate__(self) -> dict[str, Any]:
         rebuilt = ("scratch", "buffers", "settings_array")
