@@ -88,6 +88,12 @@ def test_guesses_time_and_target(write, header, row, time, target):
     assert len(read(source)[0]) == 1
 
 
+def test_a_column_that_counts_the_rows_is_no_target(write):
+    rows = "".join(f"{n},{n % 3}\n" for n in range(9))
+    assert CSVSource(write("row,temp\n" + rows)).target == "temp"
+    assert CSVSource(write("row\n1\n2\n3\n")).target == "row"
+
+
 def test_byte_order_mark_blank_lines_spaces_quotes_and_windows_line_ends(write):
     path = write('\ufeff"time", "y"\r\n2024-01-01, "5"\r\n\r\n2024-01-02, 6\r\n')
     assert read(CSVSource(path))[0] == [5.0, 6.0]

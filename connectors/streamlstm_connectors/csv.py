@@ -228,13 +228,14 @@ class CSVSource:
         return 0 < len(fields) < len(self.columns)
 
     def _guess_target(self, sample: pd.DataFrame) -> str:
+        numbers = {name: pd.to_numeric(sample[name], errors="coerce") for name in sample.columns}
         numeric = [
             name
             for name in sample.columns
             if name != self.time
             and name.lower() not in NOT_TARGETS
             and sample[name].notna().any()
-            and pd.to_numeric(sample[name], errors="coerce").notna().sum() == sample[name].count()
+            and numbers[name].notna().sum() == sample[name].count()
         ]
         by_name = {name.lower(): name for name in reversed(numeric)}
         for name in TARGET_NAMES:
@@ -245,7 +246,8 @@ class CSVSource:
                 f"{self.path}: no column of numbers to forecast among {', '.join(self.columns)}; "
                 "name one with target"
             )
-        return numeric[0]
+        counters = [name for name in numeric if len(sample) > 2 and _counts_rows(numbers[name])]
+        return next((name for name in numeric if name not in counters), numeric[0])
 
     def _numbers(self, frame: pd.DataFrame, name: str, rows_before: int) -> np.ndarray:
         column = frame[name]
@@ -341,6 +343,10 @@ def _epoch_unit(text: str) -> EpochUnit:
     if size < 1e14:
         return "ms"
     return "us" if size < 1e17 else "ns"
+
+
+def _counts_rows(numbers: "pd.Series[float]") -> bool:
+    return bool((numbers.diff().iloc[1:] == 1).all())
 
 
 def _guess_time(sample: pd.DataFrame) -> str | None:
