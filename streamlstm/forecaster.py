@@ -8,11 +8,21 @@ import numpy as np
 from .errors import InputError, ParameterError
 from .features import as_number, as_table, as_times, as_vector, time_of
 from .kernels import forecaster as kernels
-from .layout import CLOCK, grow, series_size, series_views
+from .kernels.experts import PRIOR, gate
+from .layout import CLOCK, LAGS, RLS, grow, series_size, series_views
 from .model import OnlineModel
 from .network import check_settings
 from .river_base import Forecaster
 from .seasons import CYCLES, SAMPLE, seasons_of
+
+EXPERTS = ("last", "season", "rls", "lstm")
+
+
+def _check_experts(experts: Any) -> None:
+    if not isinstance(experts, tuple) or not experts or not set(experts) <= set(EXPERTS):
+        raise ParameterError(
+            f"experts must be a tuple of some of {', '.join(EXPERTS)}, got {experts!r}"
+        )
 
 
 def _check_season(season: Any) -> tuple[int, ...]:
@@ -34,11 +44,15 @@ class LSTMForecaster(OnlineModel, Forecaster):
     """Online LSTM forecaster of a univariate series.
 
     Each value is compared with the forecast made before it, learned from, and carried on in the
-    recurrent state: one compiled call with a fixed amount of work and memory. The network sees
-    the last value, the last change, one difference for each season and any features, each in
-    units of its running deviation, and forecasts the next change in such units. Its head starts
-    at zero and its output is shrunk by how far it has proved right so far, so the forecaster
-    begins as the last-value forecast and moves away from it only as far as that pays.
+    recurrent state: one compiled call with a fixed amount of work and memory.
+
+    The forecast is that of a committee: the last value, the seasonal naive of each season, three
+    recursive least squares on lags and seasonal lags, and an LSTM. The network sees the last
+    value, the last change, one difference for each season and any features, each in units of its
+    running deviation, and forecasts the next change in such units; its head starts at zero. Each
+    member's change from the last value is shrunk by how far it has proved right so far, and
+    exponentiated gradient with fixed share [3] weighs them. So the forecaster begins as the
+    last-value forecast and moves away from it only as far as that pays.
 
     Parameters
     ----------
@@ -61,6 +75,9 @@ class LSTMForecaster(OnlineModel, Forecaster):
     season
         Seasonal periods in ticks: a number, a tuple of numbers, None, or "auto", which infers a
         day and a week from the spacing of the first 64 timestamps where ticks come with them.
+    experts
+        Kinds of members, some of "last", "season", "rls" and "lstm": ("lstm",) is the network
+        alone.
     seed
         Of the initial weights; None draws one.
 
@@ -77,6 +94,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
         recurrent network trajectories. Neural Computation 2.
     [2] Gers, Schmidhuber & Cummins (2000). Learning to forget: continual prediction with LSTM.
         Neural Computation 12.
+    [3] Herbster & Warmuth (1998). Tracking the best expert. Machine Learning 32.
 
     Examples
     --------
@@ -100,6 +118,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
         loss: str = "huber",
         clip_norm: float = 1.0,
         season: int | tuple[int, ...] | str | None = "auto",
+        experts: tuple[str, ...] = EXPERTS,
         seed: int | None = 0,
     ):
         self.hidden_size = hidden_size
@@ -111,17 +130,26 @@ class LSTMForecaster(OnlineModel, Forecaster):
         self.loss = loss
         self.clip_norm = clip_norm
         self.season = season
+        self.experts = experts
         self.seed = seed
         settings = check_settings(
             hidden_size, num_layers, window, stride, learning_rate, optimizer, loss, clip_norm
         )
         periods = _check_season(season)
+        _check_experts(experts)
         self._build(settings, CLOCK.periods + len(periods), seed)
         self._network.add_inputs(
             ["level", "change", *(f"season_{n + 1}" for n in range(len(periods)))]
         )
         self._stats = np.zeros(series_size(self._network.settings, len(periods)))
         self._history = np.empty(1)
+        committee = self._series.experts
+        kinds = ["last", *["season"] * len(periods), *["rls"] * RLS, "lstm"]
+        committee.members[:] = [kind in experts for kind in kinds]
+        committee.weights[:] = committee.members / committee.members.sum()
+        N = committee.regressors.size
+        for r in range(RLS):
+            np.fill_diagonal(committee.covariance[r * N : (r + 1) * N], PRIOR)
         # Timestamps to find seasons in; None once that is decided.
         self._first_times: list[int] | None = [] if season == "auto" else None
         self._set_periods(periods)
@@ -130,6 +158,28 @@ class LSTMForecaster(OnlineModel, Forecaster):
     def seasons_(self) -> tuple[int, ...]:
         """Seasonal periods in use, in ticks."""
         return tuple(int(m) for m in self._network.clock[CLOCK.periods :] if m > 0)
+
+    @property
+    def experts_(self) -> dict[str, dict[str, float]]:
+        """What each member of the committee contributes to the next forecast.
+
+        By name: its `weight` in the mixture; its `gate`, how much of its output is believed; and
+        the `change` from the last value that it forecasts, gate included, in units of the series.
+        """
+        with self._lock:
+            series = self._series
+            committee, scale = series.experts, float(series.scaler.spread[1])
+            seasons = [f"season_{n + 1}" for n in range(series.periods.size)]
+            names = ["last", *seasons, "rls", "rls_forgetting", "rls_lags", "lstm"]
+            return {
+                name: {
+                    "weight": float(committee.weights[e]),
+                    "gate": gate(committee, e),
+                    "change": scale * gate(committee, e) * float(committee.outputs[e]),
+                }
+                for e, name in enumerate(names)
+                if committee.members[e]
+            }
 
     def learn_one(self, y: float, x: dict[Hashable, Any] | None = None) -> None:
         """Learn from the next value.
@@ -152,8 +202,8 @@ class LSTMForecaster(OnlineModel, Forecaster):
         time = None if self._first_times is None else time_of(x)
         with self._lock:
             row = self._row(x or {})
-            self._note_times(time)
             kernels.learn_one(value, row, *self._buffers)
+            self._note_time(time)
 
     def step(self, y: float, x: Any = ()) -> float:
         """Learn from the next value and forecast the one after: for services without dicts.
@@ -222,13 +272,11 @@ class LSTMForecaster(OnlineModel, Forecaster):
             matrix = self._columns.matrix(table, values.size)
             start = 0
             while start < values.size:
-                end = values.size
-                if times is not None and self._first_times is not None:
-                    self._note_times(int(times[start]))
-                    end = start + 1 if self._first_times is not None else end
-                part = slice(start, end)
+                time = None if times is None or self._first_times is None else int(times[start])
+                part = slice(start, values.size if time is None else start + 1)
                 kernels.learn_many(forecasts[part], values[part], matrix[part], *self._buffers)
-                start = end
+                self._note_time(time)
+                start = part.stop
         return forecasts
 
     def forecast(
@@ -267,6 +315,12 @@ class LSTMForecaster(OnlineModel, Forecaster):
         return [0.0] * horizon if np.isnan(path[0]) else path.tolist()
 
     @property
+    def _series(self) -> Any:
+        """Views of the series, `layout.SeriesViews`."""
+        network = self._network
+        return series_views(self._stats, self._history, network.clock, network.settings)
+
+    @property
     def _buffers(self) -> tuple[np.ndarray, ...]:
         return *self._network.buffers, self._stats, self._history
 
@@ -274,26 +328,29 @@ class LSTMForecaster(OnlineModel, Forecaster):
         new = self._columns.new_names(names)
         if not new:
             return
-        network, seasons = self._network, self._network.clock.size - CLOCK.periods
-        old = series_views(self._stats, self._history, network.clock, network.settings)
-        network.add_inputs(new)
+        old = self._series
+        self._network.add_inputs(new)
         self._columns.add(new)
-        self._stats = np.zeros(series_size(network.settings, seasons))
-        grown = series_views(self._stats, self._history, network.clock, network.settings)
-        grow(grown.scaler, old.scaler)
-        grown.track[:] = old.track
+        self._stats = np.zeros(series_size(self._network.settings, old.periods.size))
+        grown = self._series
+        for larger, smaller in [(grown.scaler, old.scaler), (grown.experts, old.experts)]:
+            grow(larger, smaller)
+        grown.last[:] = old.last
         grown.features[: old.features.size] = old.features
         grown.features[old.features.size :] = np.nan
 
-    def _note_times(self, time: int | None) -> None:
-        """Collect timestamps until there are enough to find the seasons."""
-        if self._first_times is None:
+    def _note_time(self, time: int | None) -> None:
+        """Collect the timestamps of ticks learned until there are enough to find the seasons."""
+        if self._first_times is None or time is None:
             return
+        self._first_times.append(time)
         if len(self._first_times) == SAMPLE:
-            self._set_periods(seasons_of(np.array(self._first_times)))
+            periods = seasons_of(np.array(self._first_times))
             self._first_times = None
-        elif time is not None:
-            self._first_times.append(time)
+            self._set_periods(periods)
+            # Forecasting ahead brings the members' outputs for the next tick up to date.
+            nothing = np.empty((0, len(self._columns.index)))
+            kernels.forecast_now(np.empty(2), nothing, *self._buffers)
 
     def _set_periods(self, periods: tuple[int, ...]) -> None:
         """Set the seasons and make room for a history that holds the longest."""
@@ -303,7 +360,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
         newest = np.arange(max(known - self._history.size, 0), known)
         values = self._history[newest % self._history.size]
         room = SAMPLE if self._first_times is not None else 1
-        self._history = np.full(max(periods, default=0) + room, np.nan)
+        self._history = np.full(max([LAGS, *periods]) + room, np.nan)
         self._history[newest % self._history.size] = values
 
 

@@ -275,42 +275,85 @@ def scaler_views(buffer, channels) -> Scaler:
     )
 
 
-class Track(NamedTuple):
-    """Where each float64 of a series' running state stands in its track."""
-
-    last: int = 0  # newest observed value
-    gate_product: int = 1  # running mean of (output of the network) x (what it should have been)
-    gate_square: int = 2  # running mean of its square
+RLS = 3  # recursive least squares in a committee
+LAGS = 23  # differences to earlier values that they regress on
 
 
-TRACK = Track()
+class Experts(NamedTuple):
+    """A committee of E members (see `kernels.experts`); N regressors."""
+
+    weights: np.ndarray  # (E,) in the mixture
+    members: np.ndarray  # (E,) 1 for those that take part, 0 for the others
+    products: np.ndarray  # (E,) running mean of output x what it should have been
+    squares: np.ndarray  # (E,) running mean of output^2
+    outputs: np.ndarray  # (E,) for the next tick
+    regressors: np.ndarray  # (N,) for the next tick
+    gain: np.ndarray  # (N,) work space
+    coefficients: np.ndarray  # (RLS, N)
+    covariance: np.ndarray  # (RLS * N, N), one square matrix below the other
+
+
+@jit_part
+def committee_size(seasons):
+    """Members: the last value, a naive for each season, recursive least squares, the LSTM."""
+    return 1 + seasons + RLS + 1
+
+
+@jit_part
+def regressors_size(seasons):
+    """Regressors: a constant, the level, the lags, three lags around each season."""
+    return 2 + LAGS + 3 * seasons
+
+
+@jit_part
+def expert_views(buffer, start, seasons) -> Experts:
+    """Open a committee that starts at `start`."""
+    E, N = committee_size(seasons), regressors_size(seasons)
+    regressors = start + 5 * E
+    coefficients = regressors + 2 * N
+    return Experts(
+        row(buffer, start, E),
+        row(buffer, start + E, E),
+        row(buffer, start + 2 * E, E),
+        row(buffer, start + 3 * E, E),
+        row(buffer, start + 4 * E, E),
+        row(buffer, regressors, N),
+        row(buffer, regressors + N, N),
+        matrix(buffer, coefficients, RLS, N),
+        matrix(buffer, coefficients + RLS * N, RLS * N, N),
+    )
 
 
 class SeriesViews(NamedTuple):
     """The series that a forecaster follows, around the network that forecasts it."""
 
     scaler: Scaler  # C = I channels, those of the network's inputs
-    track: np.ndarray  # see Track
+    last: np.ndarray  # (1,) newest observed value
     features: np.ndarray  # (F,) as they last arrived
+    experts: Experts
     periods: np.ndarray  # (S,)
     history: np.ndarray  # ring of the newest values, missing ones filled in
 
 
-def series_size(s: Settings, seasons: int) -> int:
+@jit_part
+def series_size(s, seasons):
     """Length of the statistics buffer of a series."""
+    E, N = committee_size(seasons), regressors_size(seasons)
     features = s.input_size - 2 - seasons
-    return 3 * s.input_size + len(TRACK) + features
+    return 3 * s.input_size + 1 + features + 5 * E + 2 * N + RLS * N + RLS * N * N
 
 
 @jit_part
 def series_views(stats, history, clock, s) -> SeriesViews:
     """Open the buffers of a series."""
-    track_start = 3 * s.input_size
-    features_start = track_start + len(TRACK)
+    seasons = clock.size - CLOCK.periods
+    last = 3 * s.input_size
+    features = s.input_size - 2 - seasons
     return SeriesViews(
         scaler_views(stats, s.input_size),
-        row(stats, track_start, len(TRACK)),
-        row(stats, features_start, stats.size - features_start),
-        row(clock, CLOCK.periods, clock.size - CLOCK.periods),
+        row(stats, last, 1),
+        row(stats, last + 1, features),
+        expert_views(stats, last + 1 + features, seasons),
+        row(clock, CLOCK.periods, seasons),
         row(history, 0, history.size),
     )

@@ -207,6 +207,23 @@ class Channel:
         return float(np.clip((value - self.center) / self.spread, -10, 10))
 
 
+class RecursiveLeastSquares:
+    """Linear regression with exponential forgetting of the regressors that are not 0."""
+
+    def __init__(self, size: int, forgetting: float):
+        self.w, self.P, self.forgetting = np.zeros(size), 10.0 * np.eye(size), forgetting
+
+    def learn(self, x: Array, target: float) -> None:
+        """One update."""
+        forgetting = self.forgetting if np.trace(self.P) <= 1e4 * x.size else 1.0
+        Px = self.P @ x
+        gain = Px / (forgetting + x @ Px)
+        self.w = self.w + gain * (target - self.w @ x)
+        self.P = self.P - np.outer(gain, Px)
+        excited = np.outer(x != 0, x != 0)
+        self.P = np.where(excited, self.P / forgetting, self.P)
+
+
 class Forecaster:
     """`LSTMForecaster` on values alone, with its whole history in a list."""
 
@@ -215,7 +232,14 @@ class Forecaster:
         self.level, self.change = Channel(), Channel(centred=False)
         self.seasonal = [Channel(centred=False) for _ in seasons]
         self.values: list[float] = []
-        self.gate_product = self.gate_square = 0.0
+        self.sizes = [25 + 3 * len(seasons)] * 2 + [25]
+        self.rls = [
+            RecursiveLeastSquares(size, forgetting)
+            for size, forgetting in zip(self.sizes, (1.0, 0.999, 1.0), strict=True)
+        ]
+        members = 1 + len(seasons) + 3 + 1
+        self.weights = np.full(members, 1 / members)
+        self.products, self.squares = np.zeros(members), np.zeros(members)
 
     def _inputs(self, values: list[float]) -> Array:
         change = values[-1] - values[-2] if len(values) > 1 else 0.0
@@ -225,21 +249,56 @@ class Forecaster:
             x.append(channel.standardise(values[-m] - values[-1] if known else np.nan))
         return np.array(x)
 
-    def _next(self, value: float, output: float) -> float:
-        gate = self.gate_product / self.gate_square if self.gate_square > 0 else 0.0
-        return value + float(np.clip(gate, 0, 1)) * self.change.spread * output
+    def _regressors(self, values: list[float]) -> Array:
+        scale = self.change.spread
+        seasonal = [m + d for m in self.seasons for d in (-2, -1, 0)]
+        x = [scale, values[-1] - self.level.center]
+        for lag in [*range(1, 24), *(lag if lag > 23 else 10**9 for lag in seasonal)]:
+            x.append(values[-1 - lag] - values[-1] if lag < len(values) else 0.0)
+        return np.array(x) / scale
+
+    def _outputs(self, values: list[float], network_output: float) -> Array:
+        if self.change.spread == 0:
+            return np.zeros(self.weights.size)
+        x = self._regressors(values)
+        naive = [
+            (values[-m] - values[-1]) / self.change.spread if len(values) >= m else 0.0
+            for m in self.seasons
+        ]
+        regressions = [rls.w @ x[:size] for rls, size in zip(self.rls, self.sizes, strict=True)]
+        return np.clip([0.0, *naive, *regressions, network_output], -10, 10)
+
+    def _gates(self) -> Array:
+        known = self.squares > 0
+        return np.clip(np.where(known, self.products / np.where(known, self.squares, 1), 0), 0, 1)
 
     def forecast(self, horizon: int) -> list[float]:
         """Iterated forecasts; the network is rolled on by hand."""
         net, p = self.network, self.network.params
-        path = [self._next(self.values[-1], net.output[0])]
-        h, c = net.h, net.c
-        for _ in range(horizon - 1):
-            step = lstm_step(self._inputs(self.values + path), h, c, p["w"], p["b"])
-            h, c = step.h, step.c
-            output = p["w_head"] @ h + p["b_head"]
-            path.append(self._next(path[-1], output[0]))
+        h, c, output = net.h, net.c, net.output[0]
+        path: list[float] = []
+        for _ in range(horizon):
+            values = self.values + path
+            if path:
+                step = lstm_step(self._inputs(values), h, c, p["w"], p["b"])
+                h, c = step.h, step.c
+                output = (p["w_head"] @ h + p["b_head"])[0]
+            mixed = self.weights @ (self._gates() * self._outputs(values, output))
+            path.append(values[-1] + self.change.spread * mixed)
         return path
+
+    def _learn_committee(self, target: float) -> None:
+        outputs = self._outputs(self.values, self.network.output[0])
+        gated = self._gates() * outputs
+        mixed = self.weights @ gated
+        towards = 1.0 if mixed < target else -1.0
+        weights = self.weights * np.exp(0.1 * np.clip(towards * (gated - mixed), -10, 10))
+        self.weights = (1 - 0.0003) * weights / weights.sum() + 0.0003 / weights.size
+        self.products += (outputs * target - self.products) / 500
+        self.squares += (outputs**2 - self.squares) / 500
+        x = self._regressors(self.values)
+        for rls, size in zip(self.rls, self.sizes, strict=True):
+            rls.learn(x[:size], target)
 
     def learn_one(self, y: float) -> None:
         """Learn from the next value; NaN is a missing one."""
@@ -252,12 +311,14 @@ class Forecaster:
                 change = y - self.values[-1]
                 if self.change.spread > 0:
                     target = self.change.standardise(change)
-                    output = self.network.output[0]
-                    self.gate_product += (output * target - self.gate_product) / 500
-                    self.gate_square += (output**2 - self.gate_square) / 500
+                    self._learn_committee(target)
                 self.change.observe(change)
             self.network.learn(np.array([target]))
         self.values.append(self.values[-1] if missing else y)
+        for m in self.seasons:
+            if len(self.values) == m + 1:  # its lags begin: the coefficients are a first guess
+                for rls in self.rls[:2]:
+                    rls.P = 10.0 * np.eye(rls.w.size)
         if not missing:
             self.level.observe(y)
             for m, channel in zip(self.seasons, self.seasonal, strict=True):

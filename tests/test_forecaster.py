@@ -222,6 +222,9 @@ def test_bad_arrays_leave_the_model_as_it_was(arguments):
         ("season", "weekly"),
         ("season", (24, 7.5)),
         ("season", ()),
+        ("experts", ()),
+        ("experts", ("lstm", "arima")),
+        ("experts", "lstm"),
     ],
 )
 def test_bad_parameters_are_named(name, value):
@@ -242,7 +245,7 @@ def test_seasons_are_found_from_datetimes_among_the_features():
     start = datetime.datetime(2024, 1, 1)
     for n, y in enumerate(seasonal(66)):
         model.learn_one(y, {"at": start + datetime.timedelta(minutes=30 * n)})
-        assert model.seasons_ == ((48, 336) if n > 63 else ())
+        assert model.seasons_ == ((48, 336) if n > 62 else ())
 
 
 def test_summary_lists_layers_and_counts(capsys):

@@ -1,22 +1,25 @@
-"""A forecaster of one series around the network: what `LSTMForecaster` does with each tick.
+"""A forecaster of one series: what `LSTMForecaster` does with each tick.
 
 Inputs of the network after tick t, in this order:
     level      y_t
     change     y_t - y_{t-1}
     seasons    y_{t+1-m} - y_t, the next change if season m repeated itself, for each m
     features   as they arrived with tick t
-each in units of its running deviation. The output is the next change in the units of `change`.
+each in units of its running deviation. Regressors of the recursive least squares:
+    1, y_t, y_{t-1} - y_t, ..., y_{t-23} - y_t, and y_{t+1-m+d} - y_t for each m and d = 1, 0, -1
+in units of the running mean absolute change, as are all outputs.
 """
 
 import numpy as np
 
-from ..layout import CLOCK, TRACK, NetworkViews, SeriesViews, network_views, series_views
+from ..layout import CLOCK, LAGS, RLS, NetworkViews, SeriesViews, network_views, series_views
+from .experts import clip_output, committee_learn, mixture, rls_learn, rls_output, rls_reopen
 from .jit import jit, jit_part
 from .scaling import is_missing, observe, observe_uncentred, standardise
 from .tbptt import advance, learn, peek, peek_from_now
 
+LARGEST_REGRESSOR = 1e6
 LEVEL, CHANGE, FIRST_SEASON = 0, 1, 2
-GATE_MEMORY = 500.0
 
 
 @jit_part
@@ -50,30 +53,43 @@ def fill_inputs(x, series: SeriesViews, values, path, ahead, value, change, feat
 
 
 @jit_part
-def gate(series: SeriesViews):
-    """How much of the network's output to believe, 0 to 1.
-
-    The slope of a running regression of what the output should have been on what it was: 1 for
-    outputs that are right on average, 0 for noise, so that noise leaves the last value standing.
-    """
-    square = series.track[TRACK.gate_square]
-    if not square > 0.0:
-        return 0.0
-    return min(max(series.track[TRACK.gate_product] / square, 0.0), 1.0)
+def fill_outputs(outputs, series: SeriesViews, values, path, ahead, value, network_output):
+    """Outputs (E,) of all experts for the value after `value`; regressors on the way."""
+    experts, S = series.experts, series.periods.size
+    x, scale = experts.regressors, series.scaler.spread[CHANGE]
+    if not scale > 0.0:
+        for e in range(outputs.size):
+            outputs[e] = 0.0
+        for i in range(x.size):
+            x[i] = 0.0
+        return
+    x[0] = 1.0
+    x[1] = (value - series.scaler.center[LEVEL]) / scale
+    for k in range(LAGS):
+        x[2 + k] = (lagged(series, values, path, ahead, k + 1) - value) / scale
+    for n in range(S):
+        m = series.periods[n]
+        for d in range(3):
+            repeated = np.nan
+            if m - 2 + d > LAGS:  # a shorter one is among the lags
+                repeated = lagged(series, values, path, ahead, m - 2 + d)
+            x[2 + LAGS + 3 * n + d] = (repeated - value) / scale
+    for i in range(x.size):
+        x[i] = 0.0 if np.isnan(x[i]) else min(max(x[i], -LARGEST_REGRESSOR), LARGEST_REGRESSOR)
+    outputs[0] = 0.0
+    for n in range(S):
+        m = series.periods[n]
+        repeated = lagged(series, values, path, ahead, m - 1) if m > 0 else np.nan
+        outputs[1 + n] = clip_output((repeated - value) / scale)
+    for r in range(RLS):
+        outputs[1 + S + r] = rls_output(experts, r)
+    outputs[1 + S + RLS] = clip_output(network_output)
 
 
 @jit_part
-def observe_gate(series: SeriesViews, output, target):
-    """Let the gate learn from one output and what it should have been."""
-    track, rate = series.track, 1.0 / GATE_MEMORY
-    track[TRACK.gate_product] += rate * (output * target - track[TRACK.gate_product])
-    track[TRACK.gate_square] += rate * (output * output - track[TRACK.gate_square])
-
-
-@jit_part
-def next_value(series: SeriesViews, value, output):
+def next_value(series: SeriesViews, value, outputs):
     """The forecast of the value after `value`; `value` itself should it overflow."""
-    forecast = value + gate(series) * series.scaler.spread[CHANGE] * output
+    forecast = value + series.scaler.spread[CHANGE] * mixture(series.experts, outputs)
     return value if is_missing(forecast) else forecast
 
 
@@ -82,17 +98,18 @@ def forecast(path, net: NetworkViews, series: SeriesViews, future_features):
     """Fill path, (horizon,), with forecasts of the next values, each step fed with the one before.
 
     future_features: (>= 0, F) features that will arrive with these values; where they end, the
-    last ones are held. Touches scratch alone. NaN before the first value.
+    last ones are held. Leaves the state as it is. NaN before the first value.
     """
-    values = net.clock[CLOCK.values]
+    values, experts = net.clock[CLOCK.values], series.experts
     if values == 0:
         for k in range(path.size):
             path[k] = np.nan
         return
-    before = series.track[TRACK.last]
-    path[0] = next_value(series, before, float(net.memory.output[0]))
-    if path.size > 1:
-        peek_from_now(net)
+    before = series.last[0]
+    path[0] = next_value(series, before, experts.outputs)
+    if path.size == 1:
+        return
+    peek_from_now(net)
     x = net.scratch.inputs[net.settings.hidden_size :]
     for k in range(1, path.size):
         value = path[k - 1]
@@ -100,8 +117,13 @@ def forecast(path, net: NetworkViews, series: SeriesViews, future_features):
         features = future_features[k - 1] if known else series.features
         fill_inputs(x, series, values, path, k, value, value - before, features)
         peek(net, x)
-        path[k] = next_value(series, value, float(net.scratch.output[0]))
+        output = float(net.scratch.output[0])
+        fill_outputs(experts.outputs, series, values, path, k, value, output)
+        path[k] = next_value(series, value, experts.outputs)
         before = value
+    # What the steps overwrote.
+    now = float(net.memory.output[0])
+    fill_outputs(experts.outputs, series, values, path, 0, series.last[0], now)
 
 
 @jit_part
@@ -111,29 +133,38 @@ def tick(net: NetworkViews, series: SeriesViews, y, features):
     A missing y trains nothing; the state advances as if the last value had come again. Ticks
     before the first value are passed over.
     """
-    track, scaler, S = series.track, series.scaler, series.periods.size
+    scaler, experts, S = series.scaler, series.experts, series.periods.size
     values = net.clock[CLOCK.values]
     missing = is_missing(y)
     if values == 0 and missing:
         return
+    uses_network = experts.members[1 + S + RLS] > 0.0
     change = 0.0
     if values > 0:
         net.scratch.targets[0] = np.nan
         if not missing:
-            change = y - track[TRACK.last]
+            change = y - series.last[0]
             if scaler.spread[CHANGE] > 0.0:
                 target = standardise(scaler, CHANGE, change)
-                observe_gate(series, float(net.memory.output[0]), float(target))
                 net.scratch.targets[0] = target
+                committee_learn(experts, float(target))
+                for r in range(RLS):
+                    if experts.members[1 + S + r] > 0.0:
+                        rls_learn(experts, r, float(target))
             observe_uncentred(scaler, CHANGE, change)
-        learn(net, net.scratch.targets)
+        if uses_network:
+            learn(net, net.scratch.targets)
     if not missing:
         observe(scaler, LEVEL, y)
-        track[TRACK.last] = y
-    value = track[TRACK.last]
+        series.last[0] = y
+    value = series.last[0]
     series.history[values % series.history.size] = value
     values += 1
     net.clock[CLOCK.values] = values
+    for n in range(S):
+        if values == series.periods[n] + 1:  # all its lags are known from now on
+            for r in range(RLS - 1):
+                rls_reopen(experts, r)
     if not missing:
         for n in range(S):
             if series.periods[n] > 0:
@@ -144,9 +175,12 @@ def tick(net: NetworkViews, series: SeriesViews, y, features):
         series.features[n] = features[n]
         if not is_missing(features[n]):
             observe(scaler, FIRST_SEASON + S + n, features[n])
-    x = net.scratch.inputs[net.settings.hidden_size :]
-    fill_inputs(x, series, values, series.history, 0, value, change, features)
-    advance(net, x)
+    if uses_network:
+        x = net.scratch.inputs[net.settings.hidden_size :]
+        fill_inputs(x, series, values, series.history, 0, value, change, features)
+        advance(net, x)
+    output = float(net.memory.output[0])
+    fill_outputs(experts.outputs, series, values, series.history, 0, value, output)
 
 
 @jit
@@ -178,4 +212,4 @@ def learn_one(y, features, settings, weights, memory, scratch, clock, stats, his
     tick(net, series, y, features)
     if net.clock[CLOCK.values] == 0:
         return np.nan
-    return next_value(series, series.track[TRACK.last], float(net.memory.output[0]))
+    return next_value(series, series.last[0], series.experts.outputs)

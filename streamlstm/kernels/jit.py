@@ -99,9 +99,8 @@ def jit_part(function: F) -> F:
     """Make a function a part of kernels; to Python it stays the plain function that it is.
 
     Parts pass tuples of views around. Letting Python call their compiled form would take longer to
-    compile, and no one needs it.
+    compile, and no one needs it. They round as written, without fastmath: the same tick gives the
+    same bits whichever kernel a part is compiled into.
     """
     options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return register_jitable(error_model="numpy", nogil=True, fastmath=ELEMENTWISE, **options)(
-        function
-    )
+    return register_jitable(error_model="numpy", nogil=True, **options)(function)
