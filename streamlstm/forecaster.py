@@ -165,6 +165,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
 
         By name: its `weight` in the mixture; its `gate`, how much of its output is believed; and
         the `change` from the last value that it forecasts, gate included, in units of the series.
+        A season that has not been found forecasts no change.
         """
         with self._lock:
             series = self._series
