@@ -26,10 +26,7 @@ def ticks(xs, ys=YS):
     return itertools.cycle(list(zip(xs, ys, strict=True)))
 
 
-def streamlstm_learner(hidden_size: int, window: int, stride: int) -> Call:
-    from streamlstm import LSTMRegressor
-
-    model = LSTMRegressor(hidden_size=hidden_size, window=window, stride=stride)
+def _learner_from_dicts(model) -> Call:
     stream = ticks(DICTS, YS.tolist())
 
     def learn():
@@ -39,16 +36,23 @@ def streamlstm_learner(hidden_size: int, window: int, stride: int) -> Call:
     return learn
 
 
-def streamlstm_predictor(hidden_size: int) -> Call:
-    from streamlstm import LSTMRegressor
-
-    model = LSTMRegressor(hidden_size=hidden_size)
-    model.learn_many(XS, YS)
-    model = LSTMRegressor(hidden_size=hidden_size)
-    for x, y in zip(DICTS, YS.tolist(), strict=True):
+def _predictor_from_dicts(model) -> Call:
+    for x, y in zip(DICTS[:50], YS.tolist(), strict=False):
         model.learn_one(x, y)
     stream = itertools.cycle(DICTS)
     return lambda: model.predict_one(next(stream))
+
+
+def streamlstm_learner(hidden_size: int, window: int, stride: int) -> Call:
+    from streamlstm import LSTMRegressor
+
+    return _learner_from_dicts(LSTMRegressor(hidden_size=hidden_size, window=window, stride=stride))
+
+
+def streamlstm_predictor(hidden_size: int) -> Call:
+    from streamlstm import LSTMRegressor
+
+    return _predictor_from_dicts(LSTMRegressor(hidden_size=hidden_size))
 
 
 def torch_learner(hidden_size: int, window: int, stride: int, compiled: bool = False) -> Call:
@@ -264,22 +268,11 @@ def _deep_river_model(hidden_size: int, window: int):
 
 
 def deep_river_predictor(hidden_size: int) -> Call:
-    model = _deep_river_model(hidden_size, 20)
-    for x, y in zip(DICTS[:50], YS.tolist(), strict=False):
-        model.learn_one(x, y)
-    stream = itertools.cycle(DICTS)
-    return lambda: model.predict_one(next(stream))
+    return _predictor_from_dicts(_deep_river_model(hidden_size, 20))
 
 
 def deep_river_learner(hidden_size: int, window: int, stride: int) -> Call:
-    model = _deep_river_model(hidden_size, window)
-    stream = ticks(DICTS, YS.tolist())
-
-    def learn():
-        x, y = next(stream)
-        model.learn_one(x, y)
-
-    return learn
+    return _learner_from_dicts(_deep_river_model(hidden_size, window))
 
 
 def onnx_predictor(hidden_size: int) -> Call:

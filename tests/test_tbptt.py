@@ -90,12 +90,10 @@ def test_missing_targets_train_nothing():
 
 
 @pytest.mark.parametrize("kind", list(loss.LOSSES))
-def test_losses_equal_the_reference(kind):
+def test_loss_gradients_equal_the_reference(kind):
     code = loss.LOSSES[kind]
     errors = np.array([-2.5, -1.0, -0.3, 0.0, 0.7, 1.0, 4.0], np.float32)
-    values = [loss.loss_value(code, e) for e in errors]
     gradients = [loss.loss_gradient(code, e) for e in errors]
-    assert np.allclose(values, reference.loss_value(kind, errors))
     assert np.allclose(gradients, reference.loss_gradient(kind, errors))
 
 

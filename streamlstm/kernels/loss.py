@@ -1,4 +1,4 @@
-"""Losses of one prediction and their gradients."""
+"""Gradients of the losses of one prediction."""
 
 import numpy as np
 
@@ -8,27 +8,15 @@ SQUARED, ABSOLUTE, HUBER = 0, 1, 2
 LOSSES = {"squared": SQUARED, "absolute": ABSOLUTE, "huber": HUBER}
 
 ZERO = np.float32(0.0)
-HALF = np.float32(0.5)
 ONE = np.float32(1.0)
 
 
 @jit_scalar
-def loss_value(kind, error):
-    """Loss of error = prediction - target.
-
-    squared: e^2 / 2; absolute: |e|; Huber (1964): e^2 / 2 up to 1, |e| - 1/2 beyond.
-    """
-    size = abs(error)
-    if kind == SQUARED or (kind == HUBER and size <= ONE):
-        return HALF * error * error
-    if kind == ABSOLUTE:
-        return size
-    return size - HALF
-
-
-@jit_scalar
 def loss_gradient(kind, error):
-    """Derivative of `loss_value` with respect to the prediction; 0 at the kink of the absolute."""
+    """Derivative with respect to the prediction, of error = prediction - target.
+
+    squared: e^2 / 2; absolute: |e|, 0 at its kink; Huber (1964): e^2 / 2 up to 1, |e| - 1/2 beyond.
+    """
     if kind == SQUARED or (kind == HUBER and abs(error) <= ONE):
         return error
     if error > ZERO:
