@@ -8,7 +8,7 @@ import numpy as np
 from .errors import InputError, ParameterError
 from .features import as_number, as_table, as_times, as_vector, time_of
 from .kernels import forecaster as kernels
-from .kernels.experts import PRIOR, gate
+from .kernels.experts import gate, rls_reopen
 from .layout import CLOCK, LAGS, RLS, grow, series_size, series_views
 from .model import OnlineModel
 from .network import check_settings
@@ -147,9 +147,8 @@ class LSTMForecaster(OnlineModel, Forecaster):
         kinds = ["last", *["season"] * len(periods), *["rls"] * RLS, "lstm"]
         committee.members[:] = [kind in experts for kind in kinds]
         committee.weights[:] = committee.members / committee.members.sum()
-        N = committee.regressors.size
         for r in range(RLS):
-            np.fill_diagonal(committee.covariance[r * N : (r + 1) * N], PRIOR)
+            rls_reopen(committee, r)
         # Timestamps to find seasons in; None once that is decided.
         self._first_times: list[int] | None = [] if season == "auto" else None
         self._set_periods(periods)
@@ -349,6 +348,8 @@ class LSTMForecaster(OnlineModel, Forecaster):
             periods = seasons_of(np.array(self._first_times))
             self._first_times = None
             self._set_periods(periods)
+            for r in range(RLS - 1):  # those that use seasons, as when their lags become known
+                rls_reopen(self._series.experts, r)
             # Forecasting ahead brings the members' outputs for the next tick up to date.
             nothing = np.empty((0, len(self._columns.index)))
             kernels.forecast_now(np.empty(2), nothing, *self._buffers)
