@@ -14,7 +14,7 @@ _MODULES = {"LSTMForecaster": "forecaster", "LSTMRegressor": "regressor"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import an estimator when it is first asked for: river and numba take a second."""
+    """Import an estimator when it is first asked for: river and numba take their time."""
     if name in _MODULES:
         from importlib import import_module
 

@@ -21,7 +21,10 @@ def as_number(value: Any, what: str) -> float:
     if value is None:
         return float("nan")
     if isinstance(value, (numbers.Real, np.bool_, decimal.Decimal)):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise InputError(f"{what} is too large for a float") from error
     raise InputError(
         f"{what} must be a number, got {value!r}; encode text before, "
         "for example with river.preprocessing.OneHotEncoder"
@@ -57,14 +60,14 @@ class Columns:
     def known_row(self, x: Mapping[Hashable, Any]) -> np.ndarray | None:
         """(F,) features of x in column order if it has a number for every column and no more.
 
-        The usual case, in a third of the time of `numbers` and `row`.
+        The usual case, taken without a step of Python for each feature.
         """
         if len(x) != len(self.index):
             return None
         row: Any = np.empty(len(self.index))
         try:
             struct.pack_into(self._format, row, 0, *map(x.__getitem__, self.index))
-        except (KeyError, struct.error):
+        except (KeyError, OverflowError, struct.error):
             return None
         return row
 

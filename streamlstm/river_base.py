@@ -1,4 +1,4 @@
-"""River's base class of forecasters, without the second that its package takes to import."""
+"""River's base class of forecasters, without the import of its whole package."""
 
 import importlib.util
 import sys

@@ -131,7 +131,13 @@ def test_predicting_leaves_the_model_as_it_was():
 
 
 @pytest.mark.parametrize(
-    ("x", "y"), [({"a": "red"}, 1.0), ({"a": 1.0}, "high"), ({"a": 1.0, "new": object()}, 1.0)]
+    ("x", "y"),
+    [
+        ({"a": "red"}, 1.0),
+        ({"a": 1.0}, "high"),
+        ({"a": 10**400}, 1.0),
+        ({"a": 1.0, "new": object()}, 1.0),
+    ],
 )
 def test_bad_input_leaves_the_model_as_it_was(x, y):
     model = LSTMRegressor()

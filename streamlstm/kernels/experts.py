@@ -103,11 +103,11 @@ def gate(experts: Experts, e):
 
 
 @jit_part
-def mixture(experts: Experts, outputs):
-    """The committee's output: gated outputs (E,) of the members, by their weights."""
+def mixture(experts: Experts):
+    """The committee's output: gated outputs of the members, by their weights."""
     total = 0.0
-    for e in range(outputs.size):
-        total += experts.weights[e] * gate(experts, e) * outputs[e]
+    for e in range(experts.outputs.size):
+        total += experts.weights[e] * gate(experts, e) * experts.outputs[e]
     return total
 
 
@@ -119,7 +119,7 @@ def committee_learn(experts: Experts, target):
     & Warmuth 1998): a member gains weight for pulling towards the target, and none is ever lost.
     """
     outputs, weights, E = experts.outputs, experts.weights, experts.outputs.size
-    mixed = mixture(experts, outputs)
+    mixed = mixture(experts)
     towards = 1.0 if mixed < target else -1.0
     total, members = 0.0, 0.0
     for e in range(E):

@@ -53,9 +53,10 @@ def fill_inputs(x, series: SeriesViews, values, path, ahead, value, change, feat
 
 
 @jit_part
-def fill_outputs(outputs, series: SeriesViews, values, path, ahead, value, network_output):
-    """Outputs (E,) of all experts for the value after `value`; regressors on the way."""
+def fill_outputs(series: SeriesViews, values, path, ahead, value, network_output):
+    """Outputs of all experts for the value after `value`, and their regressors."""
     experts, S = series.experts, series.periods.size
+    outputs = experts.outputs
     x, scale = experts.regressors, series.scaler.spread[CHANGE]
     if not scale > 0.0:
         for e in range(outputs.size):
@@ -87,9 +88,9 @@ def fill_outputs(outputs, series: SeriesViews, values, path, ahead, value, netwo
 
 
 @jit_part
-def next_value(series: SeriesViews, value, outputs):
+def next_value(series: SeriesViews, value):
     """The forecast of the value after `value`; `value` itself should it overflow."""
-    forecast = value + series.scaler.spread[CHANGE] * mixture(series.experts, outputs)
+    forecast = value + series.scaler.spread[CHANGE] * mixture(series.experts)
     return value if is_missing(forecast) else forecast
 
 
@@ -100,13 +101,13 @@ def forecast(path, net: NetworkViews, series: SeriesViews, future_features):
     future_features: (>= 0, F) features that will arrive with these values; where they end, the
     last ones are held. Leaves the state as it is. NaN before the first value.
     """
-    values, experts = net.clock[CLOCK.values], series.experts
+    values = net.clock[CLOCK.values]
     if values == 0:
         for k in range(path.size):
             path[k] = np.nan
         return
     before = series.last[0]
-    path[0] = next_value(series, before, experts.outputs)
+    path[0] = next_value(series, before)
     if path.size == 1:
         return
     peek_from_now(net)
@@ -118,12 +119,12 @@ def forecast(path, net: NetworkViews, series: SeriesViews, future_features):
         fill_inputs(x, series, values, path, k, value, value - before, features)
         peek(net, x)
         output = float(net.scratch.output[0])
-        fill_outputs(experts.outputs, series, values, path, k, value, output)
-        path[k] = next_value(series, value, experts.outputs)
+        fill_outputs(series, values, path, k, value, output)
+        path[k] = next_value(series, value)
         before = value
     # What the steps overwrote.
     now = float(net.memory.output[0])
-    fill_outputs(experts.outputs, series, values, path, 0, series.last[0], now)
+    fill_outputs(series, values, path, 0, series.last[0], now)
 
 
 @jit_part
@@ -180,7 +181,7 @@ def tick(net: NetworkViews, series: SeriesViews, y, features):
         fill_inputs(x, series, values, series.history, 0, value, change, features)
         advance(net, x)
     output = float(net.memory.output[0])
-    fill_outputs(experts.outputs, series, values, series.history, 0, value, output)
+    fill_outputs(series, values, series.history, 0, value, output)
 
 
 @jit
@@ -212,4 +213,4 @@ def learn_one(y, features, settings, weights, memory, scratch, clock, stats, his
     tick(net, series, y, features)
     if net.clock[CLOCK.values] == 0:
         return np.nan
-    return next_value(series, series.last[0], series.experts.outputs)
+    return next_value(series, series.last[0])

@@ -14,7 +14,7 @@ ZERO = np.float32(0.0)
 
 @jit
 def copy(y, x):
-    """y = x, both (N,): compiles in a tenth of the time of a slice assignment."""
+    """y = x, both (N,): compiles faster than a slice assignment."""
     for n in range(y.size):
         y[n] = x[n]
 

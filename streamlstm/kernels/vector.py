@@ -150,8 +150,8 @@ def minimum(typing, v, a):
 def store_totals(typing, y, n, v):
     """Write the totals of ROWS vectors to y[n] and on.
 
-    Neighbours are added up pair by pair, in all vectors at once: a third of the work of as many
-    separate totals.
+    Neighbours are added up pair by pair, in all vectors at once, which takes fewer steps than as
+    many separate totals.
     """
 
     def generate(context, builder, sig, args):
