@@ -1,15 +1,21 @@
 """Prequential scores: every forecast is compared with the value that came after it was made."""
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from .errors import InputError, ParameterError
+from .features import as_vector
+
 LEFT_OUT = 0.1  # of the ticks, at the beginning
+PROTOCOLS = ("strict", "river")
 
 
 @dataclass(frozen=True)
 class Result:
-    """Errors of the one-step forecasts over the scored ticks; None where nothing can be said."""
+    """Errors of the forecasts of one step ahead; None where nothing can be said."""
 
     ticks: int  # seen
     scored: int  # with a value and a forecast, after the first tenth
@@ -38,15 +44,12 @@ class Score:
 
     def update(self, values: np.ndarray, forecasts: np.ndarray) -> None:
         """Compare T values with their one-step forecasts, NaN where there is none."""
-        known = np.isfinite(values)
-        newest = np.maximum.accumulate(np.where(known, np.arange(1, values.size + 1), 0))
-        filled = np.concatenate([[self._last], values])[newest]
-        before = np.concatenate([[self._last], filled[:-1]])
-        values = np.where(known, values, np.nan)
+        before = _last_known(values, self._last)
+        values = np.where(np.isfinite(values), values, np.nan)
         unknown = np.isnan(forecasts)
         self._errors.append(np.abs(forecasts - values))
-        self._naive_errors.append(np.where(unknown, np.nan, np.abs(before - values)))
-        self._last = filled[-1] if filled.size else self._last
+        self._naive_errors.append(np.where(unknown, np.nan, np.abs(before[:-1] - values)))
+        self._last = before[-1]
 
     @property
     def errors(self) -> np.ndarray:
@@ -64,10 +67,112 @@ class Score:
         ticks = errors.size
         scored = np.isfinite(errors) & (np.arange(ticks) >= int(LEFT_OUT * ticks))
         errors, naive = errors[scored], naive[scored]
-        if errors.size == 0:
-            return Result(ticks, 0, None, None, None)
-        mae = float(errors.mean())
-        largest = float(errors.max())  # squares are taken of fractions of it: no overflow
-        rmse = largest * float(np.sqrt(np.mean((errors / largest) ** 2))) if largest > 0 else 0.0
-        naive_mae = float(naive.mean())
-        return Result(ticks, errors.size, mae, rmse, mae / naive_mae if naive_mae > 0 else None)
+        return _summary(ticks, errors, naive)
+
+
+def evaluate(
+    model: Any,
+    ys: Any,
+    xs: Sequence[dict[Hashable, Any]] | None = None,
+    horizon: int = 1,
+    protocol: str = "strict",
+) -> list[Result]:
+    """Let a river forecaster forecast and learn a stream, and score each step ahead.
+
+    With "strict", the path of forecasts made before tick t is learned is compared with the values
+    of ticks t, t + 1, ..., t + K - 1. The first tenth of the ticks is only learned, as is the end,
+    where a path would go beyond the last tick.
+
+    With "river", the same path is compared with ticks t + 1, ..., t + K, and the first K ticks are
+    only learned: what `river.evaluate.evaluate` of river 0.26 does. Good forecasts score badly
+    there, since the value of tick t is held back from the model: use it to compare with figures
+    from there.
+
+    Parameters
+    ----------
+    model
+        A river `Forecaster`, or a pipeline that ends with one. It learns all ticks.
+    ys
+        (T,) values. Missing ones, NaN or infinite, go to the model and are not scored.
+    xs
+        T dicts of features. A forecast gets those of the ticks that it is compared with: they must
+        be ones that are known ahead, such as the hour of the day.
+    horizon
+        Ticks ahead to forecast each time, K.
+    protocol
+        "strict" or "river".
+
+    Returns
+    -------
+    K results: the first is that of the step right after the values known. MASE is relative to the
+    last value known when the forecast was made, on the same ticks. A forecast that is NaN or
+    infinite is not passed over: it makes the figures of its step NaN.
+
+    Raises
+    ------
+    ParameterError
+        If the horizon or the protocol is none.
+    InputError
+        If a value is not a number or `xs` has another length than `ys`.
+
+    Examples
+    --------
+    A forecaster that knows how its stream goes on is only perfect with "strict":
+
+    >>> class CountOn:
+    ...     def learn_one(self, y, x=None):
+    ...         self.last = y
+    ...     def forecast(self, horizon, xs=None):
+    ...         return [self.last + k for k in range(1, horizon + 1)]
+    >>> [result.mae for result in evaluate(CountOn(), range(100), horizon=2)]
+    [0.0, 0.0]
+    >>> [result.mae for result in evaluate(CountOn(), range(100), horizon=2, protocol="river")]
+    [1.0, 1.0]
+
+    """
+    if protocol not in PROTOCOLS:
+        raise ParameterError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
+    if horizon < 1:
+        raise ParameterError(f"horizon must be at least 1, got {horizon!r}")
+    values = as_vector(ys, "ys")
+    ticks = values.size
+    if xs is not None and len(xs) != ticks:
+        raise InputError(f"xs has {len(xs)} entries, expected one for each of {ticks} ticks")
+    strict = protocol == "strict"
+    skipped = 0 if strict else 1  # ticks between those known and those forecast
+    start = max(int(LEFT_OUT * ticks), 1) if strict else horizon
+    made = np.arange(start, ticks - horizon - skipped + 1)  # ticks before which to forecast
+    paths = np.empty((made.size, horizon))
+    for t, y in enumerate(values.tolist()):
+        if start <= t < start + made.size:
+            first = t + skipped
+            future = None if xs is None else list(xs[first : first + horizon])
+            path = model.forecast(horizon, xs=future)
+            paths[t - start] = np.reshape(path, horizon)
+        model.learn_one(y=y, x=None if xs is None else xs[t])
+    targets = np.array([values[made + skipped + k] for k in range(horizon)])
+    errors = np.where(np.isfinite(paths.T), np.abs(paths.T - targets), np.nan)
+    naive_errors = np.abs(_last_known(values, np.nan)[made] - targets)
+    return [
+        _summary(ticks, mine[scored], naive[scored])
+        for mine, naive in zip(errors, naive_errors, strict=True)
+        for scored in [np.isfinite(naive)]
+    ]
+
+
+def _last_known(values: np.ndarray, last: float) -> np.ndarray:
+    """(T + 1,) the newest of T values before each tick, and after all; `last` if there is none."""
+    known = np.isfinite(values)
+    newest = np.maximum.accumulate(np.where(known, np.arange(1, values.size + 1), 0))
+    return np.concatenate([[last], values])[np.concatenate([[0], newest])]
+
+
+def _summary(ticks: int, errors: np.ndarray, naive: np.ndarray) -> Result:
+    """Figures of absolute errors, and of the last value's on the same ticks."""
+    if errors.size == 0:
+        return Result(ticks, 0, None, None, None)
+    mae = float(errors.mean())
+    largest = float(errors.max())  # squares are taken of fractions of it: no overflow
+    rmse = 0.0 if largest == 0 else largest * float(np.sqrt(np.mean((errors / largest) ** 2)))
+    naive_mae = float(naive.mean())
+    return Result(ticks, errors.size, mae, rmse, mae / naive_mae if naive_mae > 0 else None)

@@ -11,7 +11,8 @@ TESTS = Path(__file__).parent
 def test_kernels_on_vectors_of_eight_lanes(tmp_path):
     script = "from streamlstm.kernels.vector import LANES; assert LANES == 8"
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(TESTS)}
-    files = [str(TESTS / name) for name in ("test_lstm_kernels.py", "test_tbptt.py")]
+    names = ("test_lstm_kernels.py", "test_batch_kernels.py", "test_tbptt.py")
+    files = [str(TESTS / name) for name in names]
     for command in (
         ["-c", f"import narrow_vectors; {script}"],
         ["-m", "pytest", "-q", "-p", "narrow_vectors", *files],

@@ -12,6 +12,15 @@ takes several. Only kernels can use them:
     total(v)                       sum of the lanes
     store_totals(y, n, (v, ...))   the totals of ROWS vectors, to y[n] and on
 
+Tuples of vectors are blocks of rows or of sums:
+
+    zeros(count)                   as many vectors of zeros
+    load_rows(w, m, n, count)      w[m, n] and on, w[m + 1, n] and on ...; store_rows(w, m, n, v)
+    add_splats(s, w, m, n, v)      s[k] + w[m, n + k] v
+    add_outer(s, x, y)             s[k] + x[k // len(y)] y[k % len(y)]
+    store_totals2(w, m, n, s)      the totals of ROWS vectors to w[m, n] and on, of the next ROWS to
+                                   w[m + 1, n] and on ...
+
 Bounds are the caller's business: LANES values must be there.
 """
 
@@ -20,6 +29,7 @@ import operator
 import llvmlite.binding
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
@@ -181,6 +191,112 @@ def _shuffled_sum(builder, a, b, low, high):
     masks = [ir.Constant(ir.VectorType(_INDEX, len(lanes)), list(lanes)) for lanes in (low, high)]
     x, y = (builder.shuffle_vector(a, b, mask) for mask in masks)
     return builder.fadd(x, y, flags=_FLAGS)
+
+
+@intrinsic(prefer_literal=True)
+def zeros(typing, count):
+    """A tuple of `count` vectors of zeros; the count is a constant."""
+    kind = types.UniTuple(VECTOR, count.literal_value)
+
+    def generate(context, builder, sig, args):
+        return context.get_constant_null(kind)
+
+    return kind(count), generate
+
+
+def _row(context, builder, array_type, w, m, n, k):
+    """Address of w[m + k, n] and on."""
+    m = builder.add(m, ir.Constant(m.type, k))
+    return _pointer(context, builder, array_type, w, [m, n])
+
+
+@intrinsic(prefer_literal=True)
+def load_rows(typing, w, m, n, count):
+    """A tuple of LANES values from w[m + k, n] on for k < count; the count is a constant."""
+    kind = types.UniTuple(VECTOR, count.literal_value)
+
+    def generate(context, builder, sig, args):
+        rows = [_row(context, builder, sig.args[0], *args[:3], k) for k in range(len(kind))]
+        return cgutils.pack_array(builder, [builder.load(row, align=4) for row in rows])
+
+    return kind(w, types.intp, types.intp, count), generate
+
+
+@intrinsic
+def store_rows(typing, w, m, n, v):
+    """Write v[k] to w[m + k, n] and on."""
+
+    def generate(context, builder, sig, args):
+        for k in range(len(sig.args[3])):
+            row = _row(context, builder, sig.args[0], *args[:3], k)
+            builder.store(builder.extract_value(args[3], k), row, align=4)
+        return context.get_dummy_value()
+
+    return types.void(w, types.intp, types.intp, v), generate
+
+
+def _multiply_add(builder, x, y, s):
+    return builder.fadd(s, builder.fmul(x, y, flags=_FLAGS), flags=_FLAGS)
+
+
+@intrinsic
+def add_splats(typing, s, w, m, n, v):
+    """A tuple of s[k] + w[m, n + k] v."""
+
+    def generate(context, builder, sig, args):
+        sums = cgutils.unpack_tuple(builder, args[0])
+        pointer = _pointer(context, builder, sig.args[1], args[1], args[2:4])
+        pointer = builder.bitcast(pointer, ir.PointerType(ir.FloatType()))
+        for k, s in enumerate(sums):
+            factor = builder.load(builder.gep(pointer, [_INDEX(k)]))
+            sums[k] = _multiply_add(builder, _splat(builder, factor), args[4], s)
+        return cgutils.pack_array(builder, sums)
+
+    return s(s, w, types.intp, types.intp, VECTOR), generate
+
+
+@intrinsic
+def add_outer(typing, s, x, y):
+    """A tuple of s[k] + x[k // len(y)] y[k % len(y)]."""
+
+    def generate(context, builder, sig, args):
+        sums, xs, ys = (cgutils.unpack_tuple(builder, arg) for arg in args)
+        for n, y in enumerate(ys):
+            for m, x in enumerate(xs):
+                k = m * len(ys) + n
+                sums[k] = _multiply_add(builder, x, y, sums[k])
+        return cgutils.pack_array(builder, sums)
+
+    return s(s, x, y), generate
+
+
+@intrinsic
+def store_totals2(typing, w, m, n, s):
+    """Write the total of s[k] to w[m + k // ROWS, n + k % ROWS]."""
+    quads = range(0, LANES, 4)
+    half = LANES // 2
+    steps = [  # which lanes of two vectors are added to those so far apart
+        (2, [(q, q + LANES, q + 1, q + 1 + LANES) for q in quads]),
+        (2, [(q, q + 1, q + LANES, q + 1 + LANES) for q in quads]),
+        (half, [range(half), range(LANES, LANES + half)]),
+    ]
+
+    def generate(context, builder, sig, args):
+        parts = cgutils.unpack_tuple(builder, args[3])
+        for apart, groups in steps:
+            low = [n for group in groups for n in group]
+            high = [n + apart for n in low]
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            parts = [_shuffled_sum(builder, a, b, low, high) for a, b in pairs]
+        for k, part in enumerate(parts):
+            if LANES > ROWS:  # two parts of each total are left
+                low, high = [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]
+                part = _shuffled_sum(builder, part, part, low, high)
+            row = _row(context, builder, sig.args[0], *args[:3], k)
+            builder.store(part, builder.bitcast(row, ir.PointerType(part.type)), align=4)
+        return context.get_dummy_value()
+
+    return types.void(w, types.intp, types.intp, s), generate
 
 
 def _define(operation, in_place, instruction):

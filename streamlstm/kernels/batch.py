@@ -1,0 +1,241 @@
+"""LSTM over a mini-batch of windows, the batch in the lanes.
+
+Every array but the weights has the B windows of the batch as its last axis, B a multiple of LANES:
+weights are numbers that meet vectors, and no H leaves a rest of a vector. Blocks of sums stay in
+registers (see `vector`); a last block that would not be whole overlaps the one before and computes
+the same again. Equations are those of `lstm`. Letters: T ticks, I inputs, H hidden, M = H + I and
+N = 4H, the shape of the weights.
+
+A row should be a cache line: give arrays that `layout.aligned_zeros` made.
+"""
+
+from .jit import jit, jit_part
+from .linear import ZERO
+from .lstm import activate, activate_backward
+from .scalar import ONE
+from .vector import (
+    LANES,
+    ROWS,
+    add_outer,
+    add_splats,
+    load2,
+    load_rows,
+    splat,
+    store2,
+    store_rows,
+    store_totals2,
+    total,
+    zeros,
+)
+from .views import matrix
+
+BATCH = 16
+
+# Blocks that fill the registers, which are 32 for vectors of 16 lanes and may be 16 otherwise.
+UNITS = LANES // 4  # times four gates
+OUTPUTS = LANES
+INPUTS = 3 if LANES == 16 else 1  # times ROWS pre-activations
+PRODUCTS = INPUTS * ROWS
+PANEL = 3 * INPUTS  # inputs of 32 ticks that the nearest cache holds beside ROWS pre-activations
+TILE = ROWS // 2  # pre-activations whose ticks are neighbours; divides 4H
+
+
+@jit_part
+def _at(x, t):
+    """Row t of x, (T, N, B), as (N, B)."""
+    _, N, B = x.shape
+    return matrix(x, t * N * B, N, B)
+
+
+@jit_part
+def _advance(j, a, none, h, c, gates, tanh_c, inputs, c_prev, w, b):
+    """One tick of the units from j on, as many as `none` has zeros, in the windows from a on.
+
+    h, c, tanh_c, c_prev: (H, B); gates: (4H, B); inputs: (M, B); w: (M, 4H); b: (1, 4H).
+    """
+    H = c.shape[0]
+    one = splat(ONE)
+    i, f = add_splats(none, b, 0, j, one), add_splats(none, b, 0, H + j, one)
+    g, o = add_splats(none, b, 0, 2 * H + j, one), add_splats(none, b, 0, 3 * H + j, one)
+    for m in range(w.shape[0]):
+        xm = load2(inputs, m, a)
+        i = add_splats(i, w, m, j, xm)
+        f = add_splats(f, w, m, H + j, xm)
+        g = add_splats(g, w, m, 2 * H + j, xm)
+        o = add_splats(o, w, m, 3 * H + j, xm)
+    store_rows(gates, j, a, i)
+    store_rows(gates, H + j, a, f)
+    store_rows(gates, 2 * H + j, a, g)
+    store_rows(gates, 3 * H + j, a, o)
+    for k in range(j, j + len(none)):
+        ik, fk, gk, ok, ck, tanh_ck, hk = activate(
+            load2(gates, k, a),
+            load2(gates, H + k, a),
+            load2(gates, 2 * H + k, a),
+            load2(gates, 3 * H + k, a),
+            load2(c_prev, k, a),
+        )
+        store2(gates, k, a, ik)
+        store2(gates, H + k, a, fk)
+        store2(gates, 2 * H + k, a, gk)
+        store2(gates, 3 * H + k, a, ok)
+        store2(c, k, a, ck)
+        store2(tanh_c, k, a, tanh_ck)
+        store2(h, k, a, hk)
+
+
+@jit
+def lstm_batch(inputs, cs, gates, tanh_cs, w, b):
+    """Advance B windows by T ticks.
+
+    inputs: (T + 1, M, B), row t holding [h_prev, x] of tick t: given are x and the first h_prev,
+    and the output h of tick t is written to row t + 1; cs: (T + 1, H, B) cell states, row 0 given.
+    gates: (T, 4H, B) i, f, g, o; tanh_cs: (T, H, B); w: (M, 4H); b: (4H,).
+    """
+    T, H, B = tanh_cs.shape
+    biases = matrix(b, 0, 1, 4 * H)
+    for t in range(T):
+        h, c = _at(inputs, t + 1), _at(cs, t + 1)
+        gate, tanh_c, x, c_prev = _at(gates, t), _at(tanh_cs, t), _at(inputs, t), _at(cs, t)
+        for a in range(0, B, LANES):
+            j = 0
+            while j < H and H >= UNITS:
+                j = min(j, H - UNITS)
+                _advance(j, a, zeros(UNITS), h, c, gate, tanh_c, x, c_prev, w, biases)
+                j += UNITS
+            while j < H:
+                _advance(j, a, zeros(1), h, c, gate, tanh_c, x, c_prev, w, biases)
+                j += 1
+
+
+@jit_part
+def _place(n, t, T):
+    """Row of d_z[n] of tick t in d_zs: a TILE of pre-activations has its T ticks together.
+
+    The weight gradient takes a few pre-activations through all ticks. With whole ticks between
+    them, often a power of two apart, they would displace each other in the nearest cache.
+    """
+    return (n - n % TILE) * T + TILE * t + n % TILE
+
+
+@jit_part
+def _block(d_zs, n, t, T, a):
+    """d_z[n] .. d_z[n + ROWS - 1] of tick t in the windows from a on; n is a multiple of TILE."""
+    low = load_rows(d_zs, _place(n, t, T), a, TILE)
+    return low + load_rows(d_zs, _place(n + TILE, t, T), a, TILE)
+
+
+@jit_part
+def _back(k, a, none, d_h, d_zs, t, T, w):
+    """d_h = w d_z of tick t, for the outputs from k on, as many as `none` has zeros.
+
+    d_h: (H, B), written from window a on; d_zs: (T N, B); w: (N, H), transposed.
+    """
+    sums = none
+    for n in range(0, w.shape[0], TILE):
+        first = _place(n, t, T)
+        for m in range(TILE):
+            sums = add_splats(sums, w, n + m, k, load2(d_zs, first + m, a))
+    store_rows(d_h, k, a, sums)
+
+
+@jit_part
+def _weight_gradient(d_w, d_b, d_zs, inputs, T):
+    """d_w = sum of x d_z', d_b = sum of d_z over ticks and windows.
+
+    d_w: (M, N), at least INPUTS times ROWS; d_b: (1, N); d_zs: (T N, B); inputs: (T M, B).
+    """
+    M, N = d_w.shape
+    B = inputs.shape[1]
+    for panel in range(0, M, PANEL):
+        n = 0
+        while n < N:
+            n = min(n, N - ROWS)
+            m = panel
+            while m < min(panel + PANEL, M):
+                m = min(m, M - INPUTS)
+                products = zeros(PRODUCTS)
+                for a in range(0, B, LANES):
+                    for t in range(T):
+                        x = load_rows(inputs, t * M + m, a, INPUTS)
+                        products = add_outer(products, x, _block(d_zs, n, t, T, a))
+                store_totals2(d_w, m, n, products)
+                m += INPUTS
+            if panel == 0:
+                sums = zeros(ROWS)
+                for a in range(0, B, LANES):
+                    for t in range(T):
+                        sums = add_outer(sums, (splat(ONE),), _block(d_zs, n, t, T, a))
+                store_totals2(d_b, 0, n, sums)
+            n += ROWS
+
+
+@jit_part
+def _small_weight_gradient(d_w, d_b, d_zs, inputs, T):
+    """The same for weights of any shape."""
+    M, N = d_w.shape
+    for n in range(N):
+        d_b[0, n] = ZERO
+        for m in range(M):
+            d_w[m, n] = ZERO
+        for a in range(0, inputs.shape[1], LANES):
+            for t in range(T):
+                d_z = load2(d_zs, _place(n, t, T), a)
+                d_b[0, n] += total(d_z)
+                for m in range(M):
+                    d_w[m, n] += total(load2(inputs, t * M + m, a) * d_z)
+
+
+@jit
+def lstm_batch_backward(d_w, d_b, d_zs, d_h, d_c, d_hs, inputs, cs, gates, tanh_cs, w):
+    """Back-propagate through what `lstm_batch` left.
+
+    d_w: (M, 4H) and d_b: (4H,) weight gradients, summed over ticks and windows, overwritten.
+    d_zs: (T, 4H, B) work: pre-activation gradients in an order of their own.
+    d_h, d_c: (H, B) gradient with respect to the state after the last tick on entry, and before
+    the first on return.
+    d_hs: (T, H, B) gradient that the loss sends directly into each tick's output.
+    """
+    T, H, B = tanh_cs.shape
+    M, N = w.shape
+    d_z = matrix(d_zs, 0, T * N, B)
+    transposed = matrix(d_w, 0, N, H)  # in the place of the gradient, which comes last
+    for k in range(0, H, OUTPUTS):
+        for n in range(N):
+            for m in range(k, min(k + OUTPUTS, H)):
+                transposed[n, m] = w[m, n]
+    for t in range(T - 1, -1, -1):
+        d_out, gate, c_prev, tanh_c = _at(d_hs, t), _at(gates, t), _at(cs, t), _at(tanh_cs, t)
+        for a in range(0, B, LANES):
+            for j in range(H):
+                d_i, d_f, d_g, d_o, d_cj = activate_backward(
+                    load2(d_h, j, a) + load2(d_out, j, a),
+                    load2(d_c, j, a),
+                    load2(gate, j, a),
+                    load2(gate, H + j, a),
+                    load2(gate, 2 * H + j, a),
+                    load2(gate, 3 * H + j, a),
+                    load2(c_prev, j, a),
+                    load2(tanh_c, j, a),
+                )
+                store2(d_z, _place(j, t, T), a, d_i)
+                store2(d_z, _place(H + j, t, T), a, d_f)
+                store2(d_z, _place(2 * H + j, t, T), a, d_g)
+                store2(d_z, _place(3 * H + j, t, T), a, d_o)
+                store2(d_c, j, a, d_cj)
+            k = 0
+            while k + OUTPUTS <= H:
+                _back(k, a, zeros(OUTPUTS), d_h, d_z, t, T, transposed)
+                k += OUTPUTS
+            while k < H and H >= 4:
+                k = min(k, H - 4)
+                _back(k, a, zeros(4), d_h, d_z, t, T, transposed)
+                k += 4
+            while k < H:
+                _back(k, a, zeros(1), d_h, d_z, t, T, transposed)
+                k += 1
+    x, d_biases = matrix(inputs, 0, T * M, B), matrix(d_b, 0, 1, N)
+    if M >= INPUTS and N >= ROWS:
+        _weight_gradient(d_w, d_biases, d_z, x, T)
+    else:
+        _small_weight_gradient(d_w, d_biases, d_z, x, T)

@@ -1,0 +1,230 @@
+"""Scores of whole paths of forecasts, and river's own figures."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from river import datasets, evaluate, linear_model, metrics, preprocessing, time_series
+from streams import random_walk, seasonal
+
+from streamlstm import LSTMForecaster
+from streamlstm.errors import InputError, ParameterError
+from streamlstm.evaluate import Result, Score
+from streamlstm.evaluate import evaluate as score
+
+HORIZON = 5
+SCALED = preprocessing.StandardScaler() | linear_model.LinearRegression()
+
+
+class Ramp(time_series.base.Forecaster):
+    """Knows that each value is one more than the one before."""
+
+    def learn_one(self, y, x=None):
+        self.last = y
+
+    def forecast(self, horizon, xs=None):
+        return [self.last + k for k in range(1, horizon + 1)]
+
+
+class LastValue(Ramp):
+    def learn_one(self, y, x=None):
+        if np.isfinite(y):
+            self.last = y
+
+    def forecast(self, horizon, xs=None):
+        return [self.last] * horizon
+
+
+class Recorder(LastValue):
+    """Keeps what it is given."""
+
+    def __init__(self):
+        self.learned, self.asked = [], []
+
+    def learn_one(self, y, x=None):
+        super().learn_one(y)
+        self.learned.append((y, x))
+
+    def forecast(self, horizon, xs=None):
+        self.asked.append((len(self.learned), xs))
+        return super().forecast(horizon)
+
+
+class Silent(LastValue):
+    def __init__(self, forecast):
+        self.says = forecast
+
+    def forecast(self, horizon, xs=None):
+        return [self.says] * horizon
+
+
+def by_hand(values, model, horizon):
+    """MAE, RMSE and MASE of each step, strict, a loop at a time."""
+    errors = [[] for _ in range(horizon)]
+    naive = [[] for _ in range(horizon)]
+    last = np.nan
+    for t, y in enumerate(values):
+        if values.size // 10 <= t <= values.size - horizon:
+            for k, forecast in enumerate(model.forecast(horizon)):
+                if np.isfinite(values[t + k]):
+                    errors[k].append(abs(forecast - values[t + k]))
+                    naive[k].append(abs(last - values[t + k]))
+        model.learn_one(y)
+        last = y if np.isfinite(y) else last
+    for mine, theirs in zip(errors, naive, strict=True):
+        yield np.mean(mine), np.sqrt(np.mean(np.square(mine))), np.mean(mine) / np.mean(theirs)
+
+
+def test_a_perfect_ramp_is_perfect_only_when_strict():
+    ramp = range(200)
+    assert [result.mae for result in score(Ramp(), ramp, horizon=4)] == [0.0] * 4
+    assert [result.rmse for result in score(Ramp(), ramp, horizon=4)] == [0.0] * 4
+    assert [result.mae for result in score(Ramp(), ramp, horizon=4, protocol="river")] == [1.0] * 4
+    theirs = evaluate.evaluate(((None, float(y)) for y in ramp), Ramp(), metrics.MAE(), horizon=4)
+    assert theirs.get() == [1.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("model", "horizon"),
+    [
+        (time_series.HoltWinters(0.3, 0.1, 0.6, seasonality=12, multiplicative=True), 12),
+        (time_series.SNARIMAX(p=12, d=1, q=0, regressor=SCALED), 1),
+        (time_series.SNARIMAX(p=12, d=1, q=0, regressor=SCALED), 7),
+        (LSTMForecaster(season=12), 1),
+        (LSTMForecaster(season=12), 12),
+    ],
+)
+def test_figures_of_river_are_those_of_river(model, horizon):
+    xs = [{"month": float(n % 12)} for n in range(144)]
+    ys = [y for _, y in datasets.AirlinePassengers()]
+    ours = score(model.clone(), ys, xs, horizon, protocol="river")
+    for name, metric in [("mae", metrics.MAE()), ("rmse", metrics.RMSE())]:
+        stream = zip(xs, ys, strict=True)
+        theirs = evaluate.evaluate(stream, model.clone(), metric, horizon).get()
+        assert [getattr(result, name) for result in ours] == pytest.approx(theirs)
+
+
+def test_river_makes_a_good_forecaster_look_worse():
+    xs, ys = zip(*datasets.AirlinePassengers(), strict=True)
+    model = time_series.HoltWinters(0.3, 0.1, 0.6, seasonality=12, multiplicative=True)
+    mae = {
+        protocol: np.mean([r.mae for r in score(model.clone(), ys, xs, 12, protocol)])
+        for protocol in ("strict", "river")
+    }
+    assert mae["strict"] < 0.6 * mae["river"]
+
+
+def test_strict_figures_are_those_worked_out_by_hand():
+    values = random_walk(307)
+    values[[0, 50, 51, 200, 306]] = np.nan
+    values[120] = np.inf
+    expected = list(by_hand(values, LSTMForecaster(), HORIZON))
+    results = score(LSTMForecaster(), values, horizon=HORIZON)
+    np.testing.assert_allclose([(r.mae, r.rmse, r.mase) for r in results], expected)
+
+
+def test_one_step_is_what_score_says():
+    values = seasonal(500)
+    values[::17] = np.nan
+    total = Score()
+    total.update(values, LSTMForecaster().learn_many(values)[:, 0])
+    (result,) = score(LSTMForecaster(), values)
+    assert (result.ticks, result.scored) == (500, total.result().scored)
+    assert result.mae == pytest.approx(total.result().mae)
+    assert result.rmse == pytest.approx(total.result().rmse)
+    assert result.mase == pytest.approx(total.result().mase)
+
+
+def test_a_path_is_that_of_learn_many():
+    values = seasonal(400)
+    paths = LSTMForecaster().learn_many(values, horizon=3)
+    results = score(LSTMForecaster(), values, horizon=3)
+    made = np.arange(40, 398)
+    for k, result in enumerate(results):
+        assert result.scored == made.size
+        assert result.mae == pytest.approx(np.abs(paths[made, k] - values[made + k]).mean())
+
+
+@pytest.mark.parametrize("protocol", ["strict", "river"])
+def test_the_last_value_is_the_measure(protocol):
+    values = random_walk(300)
+    values[90:95] = np.nan
+    results = score(LastValue(), values, horizon=HORIZON, protocol=protocol)
+    assert [result.mase for result in results] == pytest.approx([1.0] * HORIZON)
+
+
+@pytest.mark.parametrize("protocol", ["strict", "river"])
+def test_features_are_those_of_the_ticks_compared_with(protocol):
+    xs = [{"tick": float(t)} for t in range(40)]
+    model = Recorder()
+    score(model, np.arange(40.0), xs, 3, protocol)
+    assert model.learned == [(float(t), xs[t]) for t in range(40)]
+    skipped = protocol == "river"
+    assert model.asked == [
+        (t, xs[t + skipped : t + skipped + 3]) for t in range(3 if skipped else 4, 38 - skipped)
+    ]
+
+
+def test_features_known_ahead_help():
+    rng = np.random.default_rng(0)
+    xs = [{"x": float(x)} for x in rng.normal(size=600)]
+    ys = [2 * x["x"] for x in xs]
+    model = time_series.SNARIMAX(p=0, d=0, q=0, regressor=linear_model.LinearRegression())
+    assert all(result.mase < 0.1 for result in score(model, ys, xs, 3))
+
+
+@pytest.mark.parametrize("protocol", ["strict", "river"])
+@pytest.mark.parametrize("ys", [[], [1.0], [1.0, 2.0, 3.0], [np.nan] * 50])
+def test_nothing_to_score(ys, protocol):
+    results = score(Silent(0.0), ys, horizon=4, protocol=protocol)
+    assert results == [Result(len(ys), 0, None, None, None)] * 4
+
+
+def test_nothing_is_scored_before_the_first_value():
+    values = np.concatenate([np.full(30, np.nan), np.arange(70.0)])
+    assert score(Silent(0.0), values)[0].scored == 69
+
+
+@pytest.mark.parametrize("forecast", [np.nan, np.inf])
+def test_a_forecast_that_is_no_number_is_not_passed_over(forecast):
+    (result,) = score(Silent(forecast), random_walk(50))
+    assert result.scored == 45
+    assert np.isnan([result.mae, result.rmse, result.mase]).all()
+
+
+def test_a_constant_stream_has_no_mase():
+    (result,) = score(LastValue(), np.ones(50))
+    assert result == Result(50, 45, 0.0, 0.0, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "arguments"),
+    [
+        (ParameterError, {"protocol": "rivers"}),
+        (ParameterError, {"horizon": 0}),
+        (InputError, {"xs": [{}] * 19}),
+        (InputError, {"ys": ["one", "two"]}),
+        (InputError, {"ys": np.ones((4, 4))}),
+    ],
+)
+def test_wrong_arguments_leave_the_model_alone(error, arguments):
+    model = Recorder()
+    with pytest.raises(error):
+        score(model, **{"ys": np.ones(20), **arguments})
+    assert model.learned == []
+
+
+def test_a_path_of_another_length_is_refused():
+    class Short(LastValue):
+        def forecast(self, horizon, xs=None):
+            return [self.last]
+
+    with pytest.raises(ValueError, match="reshape"):
+        score(Short(), range(20), horizon=3)
+
+
+def test_import_leaves_river_out():
+    code = "import sys, streamlstm.evaluate; print('river' in sys.modules)"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    assert output.strip() == "False"
