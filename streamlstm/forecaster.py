@@ -1,21 +1,62 @@
 """`LSTMForecaster`: forecasts of one series, learned tick by tick."""
 
+import numbers
+import sys
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .errors import InputError, ParameterError
 from .features import as_number, as_table, as_times, as_vector, time_of
 from .kernels import forecaster as kernels
-from .kernels.experts import gate, rls_reopen
-from .layout import CLOCK, LAGS, RLS, grow, series_size, series_views
+from .kernels.committee import gate
+from .kernels.intervals import LEVELS, PRIOR
+from .kernels.rls import rls_reopen, rls_start_control
+from .layout import (
+    CLOCK,
+    CONTROL,
+    LAGS,
+    PROFILES,
+    RLS,
+    WATCH,
+    Shape,
+    aligned_zeros,
+    grow,
+    intervals_size,
+    past_size,
+    past_views,
+    rings_size,
+    series_size,
+    series_views,
+    work_size,
+)
 from .model import OnlineModel
 from .network import check_settings
-from .river_base import Forecaster
-from .seasons import CYCLES, SAMPLE, seasons_of
+from .river_parts import Forecaster, new_detector
+from .seasons import REVIEWED, REVIEWS, SLOTS, grid_of, seasons_in, seasons_of, spacing_of
 
 EXPERTS = ("last", "season", "rls", "lstm")
+NO_BOUNDS, NO_PLACES = np.empty((0, 0, 0)), np.empty(0)
+RLS_NAMES = ("rls", "rls_long", "rls_short", "rls_lags")
+# A second season is given up if, tried over so many of its cycles, it has made the error of
+# least squares this many times as large.
+TRIED, WORTH = 5, 1.0
+ELAPSED = "time since the last tick"  # a feature of irregular streams
+LARGEST_ERROR = 10.0  # in mean absolute changes, that the drift detector sees
+ALERT_TICKS = 200  # of a raised learning rate after a drift
+REPLAYED = 5000  # newest ticks that windows to replay are drawn from
+
+
+class Preset(NamedTuple):
+    """What `preset` decides where the parameters of these names are None."""
+
+    replay: int
+    weight_decay: float
+    loss: str
+
+
+PRESETS = {"accurate": Preset(16, 0.2, "absolute"), "fast": Preset(0, 0.0, "huber")}
 
 
 def _check_experts(experts: Any) -> None:
@@ -30,7 +71,7 @@ def _check_season(season: Any) -> tuple[int, ...]:
     if season is None:
         return ()
     if isinstance(season, str) and season == "auto":
-        return (0,) * len(CYCLES)
+        return (0,) * SLOTS
     periods = season if isinstance(season, tuple) else (season,)
     if not periods or not all(type(period) is int and period >= 2 for period in periods):
         raise ParameterError(
@@ -115,10 +156,16 @@ class LSTMForecaster(OnlineModel, Forecaster):
         stride: int = 1,
         learning_rate: float = 0.002,
         optimizer: str = "adam",
-        loss: str = "huber",
+        loss: str | None = None,
         clip_norm: float = 1.0,
         season: int | tuple[int, ...] | str | None = "auto",
         experts: tuple[str, ...] = EXPERTS,
+        preset: str = "accurate",
+        replay: int | None = None,
+        weight_decay: float | None = None,
+        horizon: int = 24,
+        known_features: tuple[Hashable, ...] | None = None,
+        drift: bool = True,
         seed: int | None = 0,
     ):
         self.hidden_size = hidden_size
@@ -131,26 +178,74 @@ class LSTMForecaster(OnlineModel, Forecaster):
         self.clip_norm = clip_norm
         self.season = season
         self.experts = experts
+        self.preset = preset
+        self.replay = replay
+        self.weight_decay = weight_decay
+        self.horizon = horizon
+        self.known_features = known_features
+        self.drift = drift
         self.seed = seed
+        if preset not in PRESETS:
+            raise ParameterError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+        chosen = PRESETS[preset]
+        replay = chosen.replay if replay is None else replay
+        _check_horizon(horizon)
         settings = check_settings(
-            hidden_size, num_layers, window, stride, learning_rate, optimizer, loss, clip_norm
+            hidden_size,
+            num_layers,
+            window,
+            stride,
+            learning_rate,
+            optimizer,
+            chosen.loss if loss is None else loss,
+            clip_norm,
+            replay,
+            chosen.weight_decay if weight_decay is None else weight_decay,
+            horizon if replay else 1,
         )
         periods = _check_season(season)
         _check_experts(experts)
+        if known_features is not None and not isinstance(known_features, tuple):
+            raise ParameterError(f"known_features must be a tuple, got {known_features!r}")
+        self._known = np.empty(0)
         self._build(settings, CLOCK.periods + len(periods), seed)
+        self._network.clock[CLOCK.horizon] = horizon
+        seasons = [f"season_{n + 1}" for n in range(len(periods))]
         self._network.add_inputs(
-            ["level", "change", *(f"season_{n + 1}" for n in range(len(periods)))]
+            [
+                "level",
+                "change",
+                *seasons,
+                *(f"{season}_profile_{p + 1}" for season in seasons for p in range(PROFILES)),
+                *(f"rls_{r + 1}" for r in range(RLS)),
+                *(f"{season}_{wave}" for season in seasons for wave in ("sine", "cosine")),
+            ]
         )
-        self._stats = np.zeros(series_size(self._network.settings, len(periods)))
-        self._history = np.empty(1)
-        committee = self._series.experts
-        kinds = ["last", *["season"] * len(periods), *["rls"] * RLS, "lstm"]
-        committee.members[:] = [kind in experts for kind in kinds]
-        committee.weights[:] = committee.members / committee.members.sum()
-        for r in range(RLS):
-            rls_reopen(committee, r)
-        # Timestamps to find seasons in; None once that is decided.
-        self._first_times: list[int] | None = [] if season == "auto" else None
+        self._stats = np.zeros(series_size(self._shape))
+        self._errors = np.zeros(intervals_size(horizon))
+        self._history = np.full(rings_size(self._shape), np.nan)
+        self._past = self._new_past()
+        self._work = np.zeros(work_size(self._shape, horizon))
+        series = self._series
+        series.features[:] = np.nan
+        series.rls.deviations[:] = 1.0
+        series.committee.errors[:] = 1.0
+        tails = np.log(2 * np.minimum(LEVELS, 1 - LEVELS))  # of a Laplace distribution
+        series.intervals.quantiles[:] = np.arcsinh(np.where(LEVELS < 0.5, tails, -tails))
+        series.intervals.covariance[:] = PRIOR * np.tile(np.eye(3), (horizon, 1))
+        for r in range(RLS + 1):
+            rls_reopen(series.rls, r)
+        # What `season="auto"` looks at: when next, at None never again; the timestamps of all ticks
+        # so far, unless one came without; and how far apart they are where gaps are to be filled.
+        self._reviews = list(REVIEWS) if season == "auto" else []
+        self._times: list[int] | None = [] if self._reviews else None
+        self._newest_time: int | None = None
+        self._grid = 0
+        self._elapsed = False  # whether the time since the tick before is a feature
+        self._rejected: list[int] = []
+        self._seasons_since = 0
+        self.drift_events_: list[int] = []
+        self._detector: Any = new_detector() if drift else None
         self._set_periods(periods)
 
     @property
@@ -167,19 +262,25 @@ class LSTMForecaster(OnlineModel, Forecaster):
         A season that has not been found forecasts no change.
         """
         with self._lock:
-            series = self._series
-            committee, scale = series.experts, float(series.scaler.spread[1])
-            seasons = [f"season_{n + 1}" for n in range(series.periods.size)]
-            names = ["last", *seasons, "rls", "rls_forgetting", "rls_lags", "lstm"]
+            *_, clock, stats, errors, history, _ = self._looking_out(())
+            committee = series_views(stats, errors, history, clock, self._shape).committee
+            origin = int(clock[CLOCK.values]) % self.horizon
+            outputs = committee.outputs[origin * self.horizon]
             return {
                 name: {
-                    "weight": float(committee.weights[e]),
-                    "gate": gate(committee, e),
-                    "change": scale * gate(committee, e) * float(committee.outputs[e]),
+                    "weight": float(committee.weights[0, e]),
+                    "gate": gate(committee, 0, e),
+                    "change": float(committee.scales[origin] * gate(committee, 0, e) * outputs[e]),
                 }
-                for e, name in enumerate(names)
+                for e, name in enumerate(self._member_names())
                 if committee.members[e]
             }
+
+    def _member_names(self) -> list[str]:
+        """Names of the members in the order of the committee."""
+        seasons = [f"season_{n + 1}" for n in range(self._shape.seasons)]
+        profiles = [f"{season}_profile_{p + 1}" for season in seasons for p in range(PROFILES)]
+        return ["last", *seasons, *profiles, *RLS_NAMES, "lstm"]
 
     def learn_one(self, y: float, x: dict[Hashable, Any] | None = None) -> None:
         """Learn from the next value.
@@ -199,11 +300,9 @@ class LSTMForecaster(OnlineModel, Forecaster):
 
         """
         value = as_number(y, "y")
-        time = None if self._first_times is None else time_of(x)
+        time = time_of(x) if self.season == "auto" else None
         with self._lock:
-            row = self._row(x or {})
-            kernels.learn_one(value, row, *self._buffers)
-            self._note_time(time)
+            self._learn_row(value, self._row(x or {}), time)
 
     def step(self, y: float, x: Any = ()) -> float:
         """Learn from the next value and forecast the one after: for services without dicts.
@@ -227,8 +326,8 @@ class LSTMForecaster(OnlineModel, Forecaster):
         """
         value = as_number(y, "y")
         with self._lock:
-            forecast = kernels.learn_one(value, self._array_row(x), *self._buffers)
-        return 0.0 if np.isnan(forecast) else forecast
+            self._learn_row(value, self._array_row(x), None)
+        return self.forecast(1)[0]
 
     def learn_many(
         self,
@@ -236,7 +335,8 @@ class LSTMForecaster(OnlineModel, Forecaster):
         features: Any = None,
         timestamps: Any = None,
         horizon: int = 1,
-    ) -> np.ndarray:
+        alpha: float | None = None,
+    ) -> Any:
         """Forecast, then learn from, each of T ticks: `forecast` and `learn_one` in one call.
 
         Parameters
@@ -250,11 +350,14 @@ class LSTMForecaster(OnlineModel, Forecaster):
             (T,) datetime64 or nanoseconds since 1970, ascending; used by `season="auto"`.
         horizon
             Ticks ahead to forecast each time, K.
+        alpha
+            Share of misses of the intervals to return, if any: see `forecast_interval`.
 
         Returns
         -------
         (T, K) array: row t holds the forecasts, made before tick t, of ticks t, t + 1, ...
-        NaN before the first value.
+        NaN before the first value. With `alpha` a pair of it and of a (T, 2, K) array of the lower
+        and upper ends of intervals.
 
         Raises
         ------
@@ -267,17 +370,14 @@ class LSTMForecaster(OnlineModel, Forecaster):
         table = as_table(features, values.size)
         times = None if timestamps is None else as_times(timestamps, values.size)
         forecasts = np.empty((values.size, horizon))
+        bounds, places = NO_BOUNDS, NO_PLACES
+        if alpha is not None:
+            bounds, places = np.empty((values.size, 2, horizon)), _places(alpha)
         with self._lock:
             self._add_features(list(table))
             matrix = self._columns.matrix(table, values.size)
-            start = 0
-            while start < values.size:
-                time = None if times is None or self._first_times is None else int(times[start])
-                part = slice(start, values.size if time is None else start + 1)
-                kernels.learn_many(forecasts[part], values[part], matrix[part], *self._buffers)
-                self._note_time(time)
-                start = part.stop
-        return forecasts
+            self._learn(forecasts, bounds, places, values, matrix, times)
+        return forecasts if alpha is None else (forecasts, bounds)
 
     def forecast(
         self, horizon: int, xs: Sequence[dict[Hashable, Any]] | None = None
@@ -305,65 +405,327 @@ class LSTMForecaster(OnlineModel, Forecaster):
 
         """
         _check_horizon(horizon)
-        if xs is not None and len(xs) != horizon:
-            raise InputError(f"xs has {len(xs)} entries, expected one for each of {horizon} steps")
         path = np.empty(horizon)
+        self._path(path, NO_BOUNDS.reshape(0, 0), NO_PLACES, xs)
+        return [0.0] * horizon if np.isnan(path[0]) else path.tolist()
+
+    def forecast_interval(
+        self,
+        horizon: int,
+        alpha: float = 0.1,
+        xs: Sequence[dict[Hashable, Any]] | None = None,
+    ) -> list[tuple[float, float]]:
+        """Intervals that the next values will lie in, but for a share `alpha` of them.
+
+        Each horizon has quantiles of its own errors so far, corrected with every value that comes,
+        so that the share of misses stays right when the stream changes [4]. Horizons beyond the
+        one that the model was made for have the last one's, widened by the square root of the
+        ratio. The model stays as it is.
+
+        Parameters
+        ----------
+        horizon
+            How many.
+        alpha
+            Share of misses, 0.01 to 1, half of them on either side; 0.1 is a 90% interval.
+        xs
+            Features that will arrive with these values, as for `forecast`.
+
+        Returns
+        -------
+        `horizon` pairs (lower, upper); zeros before the first value.
+
+        Raises
+        ------
+        ParameterError
+            If `alpha` is out of range.
+        InputError
+            As `forecast`.
+
+        """
+        _check_horizon(horizon)
+        path, bounds = np.empty(horizon), np.empty((2, horizon))
+        self._path(path, bounds, _places(alpha), xs)
+        if np.isnan(path[0]):
+            return [(0.0, 0.0)] * horizon
+        return list(zip(*bounds.tolist(), strict=True))
+
+    def _learn_row(self, value: float, row: np.ndarray, time: int | None) -> None:
+        """Learn from the value and the features, (F,), of one tick."""
+        times = None if time is None else np.array([time])
+        forecasts = np.empty((1, 1))
+        self._learn(forecasts, NO_BOUNDS, NO_PLACES, np.array([value]), row[None], times)
+
+    def _learn(
+        self,
+        forecasts: np.ndarray,
+        bounds: np.ndarray,
+        places: np.ndarray,
+        values: np.ndarray,
+        features: np.ndarray,
+        times: np.ndarray | None,
+    ) -> None:
+        """Learn from T ticks, stopping where there is something to do between ticks.
+
+        See `kernels.forecaster.learn_many`; times: (T,) nanoseconds.
+        """
+        work, start = self._work_for(forecasts.shape[1]), 0
+        if self.season != "auto":
+            times = None
+        while start < values.size:
+            if times is not None:
+                self._fill_gap(int(times[start]))
+            stop = min(values.size, start + self._ticks_to_review())
+            if times is not None and self._grid:
+                gaps = np.flatnonzero(np.diff(times[start:stop]) > 1.5 * self._grid)
+                stop = start + int(gaps[0]) + 1 if gaps.size else stop
+            part = slice(start, stop)
+            if self._elapsed and times is not None:
+                features = self._with_elapsed(features, times, start)
+            kernels.learn_many(
+                forecasts[part], bounds[part], places, values[part], features[part], self._known,
+                work, *self._buffers,
+            )  # fmt: skip
+            self._note_times(None if times is None else times[part])
+            start = stop
+
+    def _with_elapsed(self, features: np.ndarray, times: np.ndarray, start: int) -> np.ndarray:
+        """(T, F) features with the time since the tick before, from tick `start` on."""
+        more = len(self._columns.index) - features.shape[1]
+        features = np.hstack([features, np.full((features.shape[0], more), np.nan)])
+        before = times[start] if self._newest_time is None else self._newest_time
+        seconds = np.diff(times[start:], prepend=before) / 1e9
+        features[start:, self._columns.index[ELAPSED]] = np.log1p(np.maximum(seconds, 0.0))
+        return features
+
+    def _fill_gap(self, time: int) -> None:
+        """Pass over the ticks that should have come before the one of this time, as missing ones.
+
+        Only where ticks come day and night, and for gaps of up to one season.
+        """
+        if not self._grid or self._newest_time is None:
+            return
+        missing = round((time - self._newest_time) / self._grid) - 1
+        if missing > max(self.seasons_):
+            return
+        while missing > 0:
+            count = min(missing, self._ticks_to_review())
+            nothing = np.full((count, 1 + len(self._columns.index)), np.nan)
+            forecasts, values = np.empty((count, 1)), nothing[:, 0].copy()
+            kernels.learn_many(
+                forecasts, NO_BOUNDS, NO_PLACES, values, nothing[:, 1:].copy(), self._known,
+                self._work, *self._buffers,
+            )  # fmt: skip
+            self._note_times(self._newest_time + self._grid * np.arange(1, count + 1))
+            missing -= count
+
+    def _ticks_to_review(self) -> int:
+        """How many ticks to learn before there is something to do between ticks."""
+        ticks = int(self._network.clock[CLOCK.values])
+        review = self._reviews[0] - ticks if self._reviews else sys.maxsize
+        return min(review, WATCH - ticks % WATCH) if self._detector is not None else review
+
+    def _path(self, path: np.ndarray, bounds: np.ndarray, places: np.ndarray, xs: Any) -> None:
+        """Fill path, (h,), with forecasts of the next values, and bounds, (2, h) or (0, 0)."""
+        if xs is not None and len(xs) != path.size:
+            raise InputError(
+                f"xs has {len(xs)} entries, expected one for each of {path.size} steps"
+            )
         with self._lock:
             rows = [self._columns.row(self._columns.numbers(x)) for x in xs or ()]
+            buffers = self._looking_out(rows)
+            if self._known.size:  # a row holds what is known when its tick has come
+                rows = [
+                    np.where(self._known > 0, later, row)
+                    for row, later in zip(rows, rows[1:] + rows[-1:], strict=True)
+                ]
             future = np.array(rows).reshape(len(rows), len(self._columns.index))
-            kernels.forecast_now(path, future, *self._buffers)
-        return [0.0] * horizon if np.isnan(path[0]) else path.tolist()
+            work = self._work_for(path.size)
+            kernels.forecast_now(path, bounds, places, future, work, *buffers)
+
+    def _looking_out(self, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """The buffers once the members have looked out, which features known in advance delay.
+
+        rows: features of the ticks to come, of which the first counts; if none, the last stay.
+        """
+        if not self._known.size or not self._network.clock[CLOCK.values]:
+            return self._buffers
+        buffers = tuple(buffer.copy() for buffer in self._buffers)
+        row = rows[0] if rows else self._series.features
+        kernels.look_ahead(self._known, row, self._work, *buffers)
+        return buffers
+
+    def _work_for(self, horizon: int) -> np.ndarray:
+        """Work space for forecasts so far ahead."""
+        if horizon <= self.horizon:
+            return self._work
+        return np.zeros(work_size(self._shape, horizon))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_work"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._past = self._new_past()
+        self._past[:] = state["_past"]
+        self._work = np.zeros(work_size(self._shape, self.horizon))
+
+    @property
+    def _shape(self) -> Shape:
+        seasons = self._network.clock.size - CLOCK.periods
+        return Shape(seasons, len(self._columns.index), self.horizon)
+
+    def _new_past(self) -> np.ndarray:
+        """Room for the ticks to replay; none without replay."""
+        settings = self._network.settings
+        ticks = max(REPLAYED, 3 * self.window, 2 * self.horizon) if settings.replay else 0
+        return aligned_zeros(past_size(ticks, settings))
 
     @property
     def _series(self) -> Any:
         """Views of the series, `layout.SeriesViews`."""
-        network = self._network
-        return series_views(self._stats, self._history, network.clock, network.settings)
+        clock = self._network.clock
+        return series_views(self._stats, self._errors, self._history, clock, self._shape)
 
     @property
     def _buffers(self) -> tuple[np.ndarray, ...]:
-        return *self._network.buffers, self._stats, self._history
+        return *self._network.buffers, self._stats, self._errors, self._history, self._past
 
     def _add_features(self, names: list[Hashable]) -> None:
         new = self._columns.new_names(names)
         if not new:
             return
-        old = self._series
+        old, old_past = self._series, past_views(self._past, self._network.settings)
         self._network.add_inputs(new)
         self._columns.add(new)
-        self._stats = np.zeros(series_size(self._network.settings, old.periods.size))
-        grown = self._series
-        for larger, smaller in [(grown.scaler, old.scaler), (grown.experts, old.experts)]:
+        if self.known_features:
+            self._known = np.array([float(x in self.known_features) for x in self._columns.index])
+        self._stats = np.zeros(series_size(self._shape))
+        self._past = self._new_past()
+        self._work = np.zeros(work_size(self._shape, self.horizon))
+        grown, size = self._series, old.rls.regressors.size
+        for larger, smaller in [
+            (grown.scaler, old.scaler),
+            (grown.committee, old.committee),
+            (past_views(self._past, self._network.settings), old_past),
+        ]:
             grow(larger, smaller)
-        grown.last[:] = old.last
+        grown.extremes[:] = old.extremes
         grown.features[: old.features.size] = old.features
         grown.features[old.features.size :] = np.nan
+        grown.rls.deviations[:] = old.rls.deviations
+        grown.rls.errors[:] = old.rls.errors
+        for r in range(RLS + 1):
+            grown.rls.coefficients[r, :size] = old.rls.coefficients[r]
+            rls_reopen(grown.rls, r)
+            more, less = grown.rls.regressors.size, size
+            grown.rls.covariance[r * more : r * more + less, :less] = old.rls.covariance[
+                r * less : (r + 1) * less
+            ]
+        grown.rls.regressors[:size] = old.rls.regressors
 
-    def _note_time(self, time: int | None) -> None:
-        """Collect the timestamps of ticks learned until there are enough to find the seasons."""
-        if self._first_times is None or time is None:
+    def _note_times(self, times: np.ndarray | None) -> None:
+        """Note the timestamps of ticks learned, if they had any, and review when it is time to."""
+        self._newest_time = None if times is None else int(times[-1])
+        ticks = int(self._network.clock[CLOCK.values])
+        if self._detector is not None and ticks and ticks % WATCH == 0:
+            self._watch(ticks)
+        if not self._reviews:
             return
-        self._first_times.append(time)
-        if len(self._first_times) == SAMPLE:
-            periods = seasons_of(np.array(self._first_times))
-            self._first_times = None
+        if self._times is not None and len(self._times) < ticks:
+            new = ticks - len(self._times)
+            self._times = None if times is None else [*self._times, *times[-new:].tolist()]
+        if ticks == self._reviews[0]:
+            del self._reviews[0]
+            self._review(ticks)
+
+    def _watch(self, ticks: int) -> None:
+        """Show the newest errors to the drift detector; should they have grown, learn faster.
+
+        The network's learning rate is raised for a while, and the least squares take what they
+        know for no more than a first guess.
+        """
+        detector, grown = self._detector, False
+        for error in self._series.intervals.recent.tolist():
+            if error < np.inf:
+                before = detector.estimation
+                detector.update(min(error, LARGEST_ERROR))
+                grown |= detector.drift_detected and detector.estimation > before
+        if grown:
+            self.drift_events_.append(ticks)
+            self._network.clock[CLOCK.alert] = ALERT_TICKS
+            rls_reopen(self._series.rls, RLS_NAMES.index("rls_short"))
+
+    def _review(self, ticks: int) -> None:
+        """Look for seasons in the ticks that have come so far."""
+        periods: tuple[int, ...] = (0,) * SLOTS
+        if self._times is not None:
+            times = np.array(self._times)
+            periods = seasons_of(times)
+            self._grid = grid_of(times, periods)
+            if not self._elapsed and spacing_of(times) == 0:
+                self._elapsed = True
+                self._add_features([ELAPSED])
+        if not any(periods):
+            values = self._series.history[0]
+            newest = np.arange(max(ticks - values.size, 0), ticks)
+            periods = seasons_in(values[newest % values.size])
+        if not self._reviews:
+            self._times = None
+        errors, second = self._series.rls.errors, self.seasons_[1:]
+        if second:
+            tried = ticks - max(self._seasons_since, second[0])
+            if tried >= TRIED * second[0] and errors[0] >= WORTH * errors[CONTROL]:
+                self._rejected.append(second[0])
+        periods = tuple(0 if period in self._rejected else period for period in periods)
+        if tuple(self._network.clock[CLOCK.periods :]) != periods:
             self._set_periods(periods)
-            for r in range(RLS - 1):  # those that use seasons, as when their lags become known
-                rls_reopen(self._series.experts, r)
-            # Forecasting ahead brings the members' outputs for the next tick up to date.
-            nothing = np.empty((0, len(self._columns.index)))
-            kernels.forecast_now(np.empty(2), nothing, *self._buffers)
 
     def _set_periods(self, periods: tuple[int, ...]) -> None:
-        """Set the seasons and make room for a history that holds the longest."""
+        """Set the seasons, with a history that holds the longest and profiles made from it.
+
+        Members of new seasons join the committee with equal shares; least squares take what they
+        know for a first guess, as when the lags of a season become known.
+        """
         clock = self._network.clock
+        before = tuple(clock[CLOCK.periods :])
         clock[CLOCK.periods :] = periods
         known = int(clock[CLOCK.values])
-        newest = np.arange(max(known - self._history.size, 0), known)
-        values = self._history[newest % self._history.size]
-        room = SAMPLE if self._first_times is not None else 1
-        self._history = np.full(max([LAGS, *periods]) + room, np.nan)
-        self._history[newest % self._history.size] = values
+        rings = rings_size(self._shape)
+        size = self._history.size // rings
+        newest = range(max(known - size, 0), known)
+        values = [float(self._history[tick % size]) for tick in newest]
+        size = max([LAGS, *periods, REVIEWED if self._reviews else 0]) + 2
+        self._history = np.full(rings * size, np.nan)
+        series = self._series
+        for tick, value in zip(newest, values, strict=True):
+            clock[CLOCK.values] = tick
+            kernels.remember(clock, series, value, np.nan)
+        clock[CLOCK.values] = known
+        if any(new not in (0, old) for new, old in zip(periods, before, strict=True)):
+            for r in {*range(RLS + 1)} - {RLS - 1}:
+                rls_reopen(series.rls, r)
+            rls_start_control(series.rls)
+            self._seasons_since = known
+        committee, repeats = series.committee, [1 if period else 0 for period in periods]
+        season = [*repeats, *np.repeat(repeats, PROFILES)]
+        kinds = ["last", *["season"] * len(season), *["rls"] * RLS, "lstm"]
+        present = np.array([1, *season, *[1] * RLS, 1])
+        members = np.array([kind in self.experts for kind in kinds]) * present
+        members[0] = max(members[0], members.sum() == 0)  # while no season has been found
+        joining = (members > 0) & (committee.members == 0)
+        committee.members[:] = members
+        committee.weights[:] = np.where(joining, 1 / members.sum(), committee.weights * members)
+        committee.weights[:] /= committee.weights.sum(axis=1, keepdims=True)
+
+
+def _places(alpha: float) -> np.ndarray:
+    """(2,) places of the two quantiles of an interval among LEVELS, by their log-odds."""
+    if not isinstance(alpha, numbers.Real) or not 2 * LEVELS[0] <= alpha <= 1:
+        raise ParameterError(f"alpha must be from {2 * LEVELS[0]:g} to 1, got {alpha!r}")
+    sought, known = np.array([alpha / 2, 1 - alpha / 2]), LEVELS
+    odds = np.log(known / (1 - known))
+    return np.interp(np.log(sought / (1 - sought)), odds, np.arange(known.size))
 
 
 def _check_horizon(horizon: int) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .kernels.jit import jit_part
-from .kernels.views import matrix, row
+from .kernels.views import cube, matrix, row
 
 
 class Settings(NamedTuple):
@@ -22,8 +22,10 @@ class Settings(NamedTuple):
     stride: int
     loss: int
     optimizer: int
+    replay: int
     learning_rate: float
     clip_norm: float
+    weight_decay: float
 
 
 @jit_part
@@ -37,8 +39,10 @@ def unpack(settings) -> Settings:
         int(settings[4]),
         int(settings[5]),
         int(settings[6]),
-        settings[7],
+        int(settings[7]),
         settings[8],
+        settings[9],
+        settings[10],
     )
 
 
@@ -174,11 +178,57 @@ class Scratch(NamedTuple):
 
 @jit_part
 def scratch_size(s):
-    """Length of a scratch buffer."""
+    """Length of a scratch buffer, without windows."""
     I, H, K, T = s.input_size, s.hidden_size, s.output_size, s.window
     backward = room(T * 4 * H) + room(T * H) + 2 * room(H)
     step = 4 * room(H) + room(H + I) + room(4 * H) + 2 * room(K)
     return params_size(s) + backward + step
+
+
+class Windows(NamedTuple):
+    """Work space for a mini-batch of B windows of T ticks (see `kernels.batch`)."""
+
+    inputs: np.ndarray  # (T + 1, H + I, B)
+    cs: np.ndarray  # (T + 1, H, B)
+    gates: np.ndarray  # (T, 4H, B)
+    tanh_cs: np.ndarray  # (T, H, B)
+    outputs: np.ndarray  # (T, K, B), then the gradients of the loss with respect to them
+    d_zs: np.ndarray  # (T, 4H, B)
+    d_hs: np.ndarray  # (T, H, B)
+    d_h: np.ndarray  # (H, B)
+    d_c: np.ndarray  # (H, B)
+
+
+@jit_part
+def windows_size(s):
+    """Length of the work space for the windows of a replay."""
+    I, H, K, T = s.input_size, s.hidden_size, s.output_size, s.window
+    ticks = (T + 1) * (H + I) + (T + 1) * H + T * (4 * H + H + K + 4 * H + H)
+    return s.replay * (ticks + 2 * H)
+
+
+@jit_part
+def windows_views(buffer, start, s) -> Windows:
+    """Open the work space that starts at `start`."""
+    I, H, K, T, B = s.input_size, s.hidden_size, s.output_size, s.window, s.replay
+    cs = start + (T + 1) * (H + I) * B
+    gates = cs + (T + 1) * H * B
+    tanh_cs = gates + T * 4 * H * B
+    outputs = tanh_cs + T * H * B
+    d_zs = outputs + T * K * B
+    d_hs = d_zs + T * 4 * H * B
+    d_h = d_hs + T * H * B
+    return Windows(
+        cube(buffer, start, T + 1, H + I, B),
+        cube(buffer, cs, T + 1, H, B),
+        cube(buffer, gates, T, 4 * H, B),
+        cube(buffer, tanh_cs, T, H, B),
+        cube(buffer, outputs, T, K, B),
+        cube(buffer, d_zs, T, 4 * H, B),
+        cube(buffer, d_hs, T, H, B),
+        matrix(buffer, d_h, H, B),
+        matrix(buffer, d_h + H * B, H, B),
+    )
 
 
 @jit_part
@@ -222,7 +272,10 @@ class Clock(NamedTuple):
     labelled: int = 2  # of these, with a target
     updates: int = 3  # of the optimiser
     values: int = 4  # in the history of a series
-    periods: int = 5  # from here on: the series' seasonal periods in ticks, 0 while unknown
+    seed: int = 5  # of the windows to replay
+    alert: int = 6  # ticks for which the learning rate is still raised after a drift
+    horizon: int = 7  # K, ticks that a committee forecasts
+    periods: int = 8  # from here on: the series' seasonal periods in ticks, 0 while unknown
 
 
 CLOCK = Clock()
@@ -236,6 +289,7 @@ class NetworkViews(NamedTuple):
     weights: Weights
     memory: Memory
     scratch: Scratch
+    windows: Windows
     grads: Params
     clock: np.ndarray
 
@@ -252,9 +306,31 @@ def network_views(settings, weights, memory, scratch, clock) -> NetworkViews:
         flat,
         memory_views(memory, s),
         work,
+        windows_views(scratch, scratch_size(s), s),
         param_views(work.grads, s),
         row(clock, 0, clock.size),
     )
+
+
+class Past(NamedTuple):
+    """What a network has seen, for replay: a ring of the last C ticks."""
+
+    inputs: np.ndarray  # (C, I)
+    targets: np.ndarray  # (C, K), NaN until they arrive
+
+
+@jit_part
+def past_size(ticks, s):
+    """Length of a buffer that holds the last `ticks`."""
+    return ticks * (s.input_size + s.output_size)
+
+
+@jit_part
+def past_views(buffer, s) -> Past:
+    """Open a buffer of past ticks."""
+    I, K = s.input_size, s.output_size
+    C = buffer.size // (I + K)
+    return Past(matrix(buffer, 0, C, I), matrix(buffer, C * I, C, K))
 
 
 class Scaler(NamedTuple):
@@ -275,85 +351,256 @@ def scaler_views(buffer, channels) -> Scaler:
     )
 
 
-RLS = 3  # recursive least squares in a committee
+RLS = 4  # recursive least squares in a committee
+CONTROL = RLS  # one more, which tells what the second season is worth
 LAGS = 23  # differences to earlier values that they regress on
+PROFILES = 2  # seasonal profiles of a season: one that follows fast, one that averages long
 
 
-class Experts(NamedTuple):
-    """A committee of E members (see `kernels.experts`); N regressors."""
+class Shape(NamedTuple):
+    """Sizes of a series: what its buffers are opened with."""
 
-    weights: np.ndarray  # (E,) in the mixture
-    members: np.ndarray  # (E,) 1 for those that take part, 0 for the others
-    products: np.ndarray  # (E,) running mean of output x what it should have been
-    squares: np.ndarray  # (E,) running mean of output^2
-    outputs: np.ndarray  # (E,) for the next tick
+    seasons: int  # S
+    features: int  # F
+    horizon: int  # K
+
+
+@jit_part
+def shape_of(clock, features) -> Shape:
+    """The shape of a series with F features."""
+    return Shape(clock.size - CLOCK.periods, features, clock[CLOCK.horizon])
+
+
+@jit_part
+def inputs_size(shape):
+    """I: level, change, RLS forecasts, five for each season, features."""
+    return 2 + RLS + (3 + PROFILES) * shape.seasons + shape.features
+
+
+@jit_part
+def scaled_size(shape):
+    """C: channels with running statistics are level, change, three a season, features."""
+    return 2 + (1 + PROFILES) * shape.seasons + shape.features
+
+
+@jit_part
+def committee_size(shape):
+    """M: the last value, three a season, recursive least squares, the LSTM."""
+    return 1 + (1 + PROFILES) * shape.seasons + RLS + 1
+
+
+@jit_part
+def regressors_size(shape):
+    """N: a constant, the level, the lags, seven a season, features."""
+    return 2 + LAGS + (3 + 2 * PROFILES) * shape.seasons + shape.features
+
+
+class LeastSquares(NamedTuple):
+    """R = RLS + 1 recursive least squares on N regressors (see `kernels.rls`)."""
+
     regressors: np.ndarray  # (N,) for the next tick
     gain: np.ndarray  # (N,) work space
-    coefficients: np.ndarray  # (RLS, N)
-    covariance: np.ndarray  # (RLS * N, N), one square matrix below the other
+    deviations: np.ndarray  # (R,) running mean absolute error of late
+    errors: np.ndarray  # (R,) and over a longer time
+    coefficients: np.ndarray  # (R, N)
+    covariance: np.ndarray  # (R * N, N), one square matrix below the other
+
+
+class Committee(NamedTuple):
+    """A committee of M members that forecast K ticks (see `kernels.committee`).
+
+    Forecasts wait in a ring of the last K origins for the values that they are of.
+    """
+
+    members: np.ndarray  # (M,) 1 for those that take part, 0 for the others
+    weights: np.ndarray  # (K, M) in the mixture
+    products: np.ndarray  # (K, M) running mean of output x what it should have been
+    squares: np.ndarray  # (K, M) running mean of output^2
+    errors: np.ndarray  # (K,) running mean absolute error of the mixture
+    outputs: np.ndarray  # (K * K, M) of origin o in rows o K .. o K + K - 1
+    values: np.ndarray  # (K,) newest value at each origin
+    scales: np.ndarray  # (K,) running mean absolute change at each origin
+
+
+QUANTILES = 13  # levels of the error that are tracked
+WATCH = 32  # ticks between looks for a drift
+
+
+class Intervals(NamedTuple):
+    """Quantiles of the errors at K horizons (see `kernels.intervals`); L levels.
+
+    What was issued waits in a ring of the last K origins: of origin o in rows o K .. o K + K - 1.
+    """
+
+    common: np.ndarray  # (5,) running means of |e| and of the value
+    means: np.ndarray  # (K,) of |e|
+    counts: np.ndarray  # (K,) of errors seen
+    quantiles: np.ndarray  # (K, L) of asinh(e / scale)
+    weights: np.ndarray  # (K, 3) of the scale's features
+    covariance: np.ndarray  # (3K, 3)
+    forecasts: np.ndarray  # (K * K,) issued
+    scales: np.ndarray  # (K * K,) issued
+    features: np.ndarray  # (K * K, 3) issued
+    issued: np.ndarray  # (K * K, L) quantiles
+    recent: np.ndarray  # (WATCH,) ring of |e| one tick ahead in running mean absolute changes
+    gain: np.ndarray  # (3,) work space
 
 
 @jit_part
-def committee_size(seasons):
-    """Members: the last value, a naive for each season, recursive least squares, the LSTM."""
-    return 1 + seasons + RLS + 1
+def intervals_size(K):
+    """Length of the buffer of the intervals at K horizons."""
+    L = QUANTILES
+    return 5 + 2 * K + K * L + 12 * K + K * K * (5 + L) + WATCH + 3
 
 
 @jit_part
-def regressors_size(seasons):
-    """Regressors: a constant, the level, the lags, three lags around each season."""
-    return 2 + LAGS + 3 * seasons
-
-
-@jit_part
-def expert_views(buffer, start, seasons) -> Experts:
-    """Open a committee that starts at `start`."""
-    E, N = committee_size(seasons), regressors_size(seasons)
-    regressors = start + 5 * E
-    coefficients = regressors + 2 * N
-    return Experts(
-        row(buffer, start, E),
-        row(buffer, start + E, E),
-        row(buffer, start + 2 * E, E),
-        row(buffer, start + 3 * E, E),
-        row(buffer, start + 4 * E, E),
-        row(buffer, regressors, N),
-        row(buffer, regressors + N, N),
-        matrix(buffer, coefficients, RLS, N),
-        matrix(buffer, coefficients + RLS * N, RLS * N, N),
+def intervals_views(buffer, K) -> Intervals:
+    """Open the buffer of the intervals at K horizons."""
+    L = QUANTILES
+    weights = 5 + 2 * K + K * L
+    forecasts = weights + 12 * K
+    issued = forecasts + 5 * K * K
+    recent = issued + K * K * L
+    return Intervals(
+        row(buffer, 0, 5),
+        row(buffer, 5, K),
+        row(buffer, 5 + K, K),
+        matrix(buffer, 5 + 2 * K, K, L),
+        matrix(buffer, weights, K, 3),
+        matrix(buffer, weights + 3 * K, 3 * K, 3),
+        row(buffer, forecasts, K * K),
+        row(buffer, forecasts + K * K, K * K),
+        matrix(buffer, forecasts + 2 * K * K, K * K, 3),
+        matrix(buffer, issued, K * K, L),
+        row(buffer, recent, WATCH),
+        row(buffer, recent + WATCH, 3),
     )
 
 
 class SeriesViews(NamedTuple):
     """The series that a forecaster follows, around the network that forecasts it."""
 
-    scaler: Scaler  # C = I channels, those of the network's inputs
-    last: np.ndarray  # (1,) newest observed value
+    shape: Shape
+    scaler: Scaler
+    extremes: np.ndarray  # (2,) smallest and largest value
     features: np.ndarray  # (F,) as they last arrived
-    experts: Experts
+    rls: LeastSquares
+    committee: Committee
+    intervals: Intervals
     periods: np.ndarray  # (S,)
-    history: np.ndarray  # ring of the newest values, missing ones filled in
+    history: np.ndarray  # (2 + 2S, R) rings: values, missing ones filled in; profiles; errors
 
 
 @jit_part
-def series_size(s, seasons):
+def rings_size(shape):
+    """Rings of a history: the values, profiles of each season, |e| smoothed like a profile."""
+    return 1 + PROFILES * shape.seasons + 1
+
+
+@jit_part
+def least_squares_size(N):
+    """Length of the buffer of the least squares on N regressors."""
+    return 2 * N + (RLS + 1) * (2 + N + N * N)
+
+
+@jit_part
+def series_size(shape):
     """Length of the statistics buffer of a series."""
-    E, N = committee_size(seasons), regressors_size(seasons)
-    features = s.input_size - 2 - seasons
-    return 3 * s.input_size + 1 + features + 5 * E + 2 * N + RLS * N + RLS * N * N
+    C, N, M, K = scaled_size(shape), regressors_size(shape), committee_size(shape), shape.horizon
+    return (
+        3 * C + 2 + shape.features + least_squares_size(N) + M + 3 * K * M + K + K * K * M + 2 * K
+    )
 
 
 @jit_part
-def series_views(stats, history, clock, s) -> SeriesViews:
+def least_squares_views(buffer, start, shape) -> LeastSquares:
+    """Open the least squares that start at `start`."""
+    N, R = regressors_size(shape), RLS + 1
+    coefficients = start + 2 * N + 2 * R
+    return LeastSquares(
+        row(buffer, start, N),
+        row(buffer, start + N, N),
+        row(buffer, start + 2 * N, R),
+        row(buffer, start + 2 * N + R, R),
+        matrix(buffer, coefficients, R, N),
+        matrix(buffer, coefficients + R * N, R * N, N),
+    )
+
+
+@jit_part
+def committee_views(buffer, start, shape) -> Committee:
+    """Open the committee that starts at `start`."""
+    K, M = shape.horizon, committee_size(shape)
+    weights = start + M
+    errors = weights + 3 * K * M
+    outputs = errors + K
+    values = outputs + K * K * M
+    return Committee(
+        row(buffer, start, M),
+        matrix(buffer, weights, K, M),
+        matrix(buffer, weights + K * M, K, M),
+        matrix(buffer, weights + 2 * K * M, K, M),
+        row(buffer, errors, K),
+        matrix(buffer, outputs, K * K, M),
+        row(buffer, values, K),
+        row(buffer, values + K, K),
+    )
+
+
+@jit_part
+def series_views(stats, errors, history, clock, shape) -> SeriesViews:
     """Open the buffers of a series."""
-    seasons = clock.size - CLOCK.periods
-    last = 3 * s.input_size
-    features = s.input_size - 2 - seasons
+    C, N = scaled_size(shape), regressors_size(shape)
+    features = 3 * C + 2
+    rls = features + shape.features
+    committee = rls + least_squares_size(N)
+    rings = rings_size(shape)
     return SeriesViews(
-        scaler_views(stats, s.input_size),
-        row(stats, last, 1),
-        row(stats, last + 1, features),
-        expert_views(stats, last + 1 + features, seasons),
-        row(clock, CLOCK.periods, seasons),
-        row(history, 0, history.size),
+        shape,
+        scaler_views(stats, C),
+        row(stats, 3 * C, 2),
+        row(stats, features, shape.features),
+        least_squares_views(stats, rls, shape),
+        committee_views(stats, committee, shape),
+        intervals_views(errors, shape.horizon),
+        row(clock, CLOCK.periods, shape.seasons),
+        matrix(history, 0, rings, history.size // rings),
+    )
+
+
+class Work(NamedTuple):
+    """Float64 work space to forecast h ticks ahead."""
+
+    paths: np.ndarray  # (RLS, LAGS + 1 + h) last values, then each least squares' forecasts
+    repeats: np.ndarray  # (S, h + 2) values one season before the newest and those that follow
+    profiles: np.ndarray  # (2S, h + 1) likewise
+    outputs: np.ndarray  # (h, M)
+    regressors: np.ndarray  # (N,)
+    ordered: np.ndarray  # (L,)
+
+
+@jit_part
+def work_size(shape, h):
+    """Length of the work space to forecast h ticks."""
+    S, M, N = shape.seasons, committee_size(shape), regressors_size(shape)
+    paths = RLS * (LAGS + 1 + h) + S * (h + 2) + PROFILES * S * (h + 1)
+    return paths + h * M + N + QUANTILES
+
+
+@jit_part
+def work_views(buffer, shape) -> Work:
+    """Open a work space, for as many ticks as it has room for."""
+    S, M, N = shape.seasons, committee_size(shape), regressors_size(shape)
+    each = RLS + S + PROFILES * S + M
+    h = (buffer.size - QUANTILES - N - RLS * (LAGS + 1) - 2 * S - PROFILES * S) // each
+    repeats = RLS * (LAGS + 1 + h)
+    profiles = repeats + S * (h + 2)
+    outputs = profiles + PROFILES * S * (h + 1)
+    return Work(
+        matrix(buffer, 0, RLS, LAGS + 1 + h),
+        matrix(buffer, repeats, S, h + 2),
+        matrix(buffer, profiles, PROFILES * S, h + 1),
+        matrix(buffer, outputs, h, M),
+        row(buffer, outputs + h * M, N),
+        row(buffer, outputs + h * M + N, QUANTILES),
     )

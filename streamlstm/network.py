@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from .errors import ParameterError
+from .kernels.batch import BATCH
 from .kernels.loss import LOSSES
 from .kernels.optimizer import OPTIMIZERS
 from .layout import (
+    CLOCK,
     Settings,
     aligned_zeros,
     grow,
@@ -19,6 +21,7 @@ from .layout import (
     params_size,
     scratch_size,
     weights_views,
+    windows_size,
 )
 
 
@@ -31,6 +34,9 @@ def check_settings(
     optimizer: str,
     loss: str,
     clip_norm: float,
+    replay: int = 0,
+    weight_decay: float = 0.0,
+    output_size: int = 1,
 ) -> Settings:
     """Settings of a network without inputs, or a ParameterError that names what is wrong."""
     for name, value in [("hidden_size", hidden_size), ("window", window), ("stride", stride)]:
@@ -43,7 +49,13 @@ def check_settings(
             f"stride ({stride}) must not exceed window ({window}): "
             "a tick's loss has to be sent back before the tick leaves the window"
         )
-    for name, number in [("learning_rate", learning_rate), ("clip_norm", clip_norm)]:
+    if not isinstance(replay, int) or isinstance(replay, bool) or replay < 0 or replay % BATCH:
+        raise ParameterError(f"replay must be 0 or a multiple of {BATCH} windows, got {replay!r}")
+    for name, number in [
+        ("learning_rate", learning_rate),
+        ("clip_norm", clip_norm),
+        ("weight_decay", weight_decay),
+    ]:
         if not 0 <= number < np.inf or (name == "clip_norm" and number == 0):
             raise ParameterError(f"{name} must be positive and finite, got {number!r}")
     for name, choice, choices in [("optimizer", optimizer, OPTIMIZERS), ("loss", loss, LOSSES)]:
@@ -52,13 +64,15 @@ def check_settings(
     return Settings(
         input_size=0,
         hidden_size=hidden_size,
-        output_size=1,
+        output_size=output_size,
         window=window,
         stride=stride,
         loss=LOSSES[loss],
         optimizer=OPTIMIZERS[optimizer],
+        replay=replay,
         learning_rate=float(learning_rate),
         clip_norm=float(clip_norm),
+        weight_decay=float(weight_decay),
     )
 
 
@@ -75,6 +89,7 @@ class Network:
         self.entropy = int(np.random.SeedSequence(seed).entropy)  # type: ignore[arg-type]
         self.inputs: list[Hashable] = []
         self.clock = np.zeros(counters, np.int64)
+        self.clock[CLOCK.seed] = zlib.crc32(str(self.entropy).encode())
         self._allocate()
         params = self.params
         H = settings.hidden_size
@@ -86,7 +101,7 @@ class Network:
         self.settings_array = np.array(s, np.float64)
         self.weights = aligned_zeros(3 * params_size(s))
         self.memory = aligned_zeros(memory_size(s))
-        self.scratch = aligned_zeros(scratch_size(s))
+        self.scratch = aligned_zeros(scratch_size(s) + windows_size(s))
         # What every kernel takes.
         self.buffers = (self.settings_array, self.weights, self.memory, self.scratch, self.clock)
 

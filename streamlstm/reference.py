@@ -5,6 +5,7 @@ K outputs; gate order i, f, g, o; `d_x` is the gradient of the loss with respect
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -101,11 +102,15 @@ def loss_gradient(kind: str, error: Array) -> Array:
 
 @dataclass
 class Optimizer:
-    """SGD with momentum 0.9, RMSProp or Adam on a dict of arrays, after clipping."""
+    """SGD with momentum 0.9, RMSProp or Adam on a dict of arrays, after clipping.
+
+    Then the matrices, not the biases, shrink by learning_rate x weight_decay.
+    """
 
     kind: str
     learning_rate: float
     clip_norm: float
+    weight_decay: float = 0.0
     updates: int = 0
     first: dict[str, Array] = field(default_factory=dict)
     second: dict[str, Array] = field(default_factory=dict)
@@ -131,6 +136,8 @@ class Optimizer:
                 change = m_hat / (np.sqrt(v_hat) + 1e-8)
             self.first[name], self.second[name] = m, v
             p -= self.learning_rate * change
+            if p.ndim == 2:
+                p *= 1 - self.learning_rate * self.weight_decay
 
 
 class OnlineNetwork:
@@ -183,6 +190,88 @@ class OnlineNetwork:
             self.unlearned = self.labelled = 0
 
 
+def scramble(n: int) -> int:
+    """31 bits that look random: output n of splitmix64 seeded with 0, shifted right by 33."""
+    low = 2**64 - 1
+    z = n * 0x9E3779B97F4A7C15 & low
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & low
+    z = (z ^ z >> 27) * 0x94D049BB133111EB & low
+    return (z ^ z >> 31) >> 33
+
+
+class ReplayNetwork(OnlineNetwork):
+    """The same network learning from mini-batches of windows of its past, all kept in lists."""
+
+    def __init__(
+        self,
+        params: dict[str, Array],
+        window: int,
+        stride: int,
+        loss: str,
+        optimizer: Optimizer,
+        windows: int,
+        seed: int,
+        capacity: int = 5000,
+    ):
+        super().__init__(params, window, stride, loss, optimizer)
+        self.windows, self.seed, self.capacity = windows, seed, capacity
+        self.inputs: list[Array] = []
+        self.targets: list[Array] = []  # NaN until they arrive
+
+    def advance(self, x: Array) -> Array:
+        """Take one tick's inputs and return the output."""
+        self.inputs.append(x)
+        self.targets.append(np.full(self.output.size, np.nan))
+        return super().advance(x)
+
+    def starts(self) -> list[int]:
+        """First ticks of the next update's windows: the newest, then draws from the past."""
+        ticks = len(self.inputs)
+        newest, oldest = ticks - self.window, max(ticks - self.capacity, 0)
+        first = self.seed + self.optimizer.updates * self.windows
+        draws = [scramble(first + n) for n in range(1, self.windows)]
+        return [newest, *(oldest + draw % (newest - oldest + 1) for draw in draws)]
+
+    def _run(self, start: int) -> tuple[list[Step], Array, Array]:
+        """A window from a zero state: steps, (T, K) errors, and what each counts in the loss.
+
+        The first 30% of the ticks only build up the state. Horizons after the first count 0.03.
+        """
+        p, zero = self.params, np.zeros_like(self.h)
+        part = slice(start, start + self.window)
+        steps = lstm_sequence(np.array(self.inputs[part]), zero, zero, p["w"], p["b"])
+        hs = np.array([step.h for step in steps])
+        errors = hs @ p["w_head"].T + p["b_head"] - np.array(self.targets[part])
+        counts = np.where(np.isnan(errors), 0.0, 0.03)
+        counts[:, 0] /= 0.03
+        first = int(0.3 * self.window)
+        counts[:first] = 0
+        return steps, np.nan_to_num(errors), counts / (self.windows * (self.window - first))
+
+    def batch_loss(self, starts: list[int]) -> float:
+        """Mean loss of the ticks that count, missing targets counting as met."""
+        runs = [self._run(start) for start in starts]
+        return sum(float(np.sum(w * loss_value(self.loss, e))) for _, e, w in runs)
+
+    def batch_gradient(self, starts: list[int]) -> dict[str, Array]:
+        """Gradient of `batch_loss`."""
+        p, zero = self.params, np.zeros_like(self.h)
+        grads = {name: np.zeros_like(value) for name, value in p.items()}
+        for start in starts:
+            steps, errors, counts = self._run(start)
+            d_ys = counts * loss_gradient(self.loss, errors)
+            d_w, d_b, *_ = lstm_backward(steps, d_ys @ p["w_head"], zero, zero, p["w"])
+            d_w_head = d_ys.T @ np.array([step.h for step in steps])
+            for name, d in zip(grads, (d_w, d_b, d_w_head, d_ys.sum(0)), strict=True):
+                grads[name] += d
+        return grads
+
+    def replay(self) -> None:
+        """One update, once there are three windows' worth of ticks."""
+        if len(self.inputs) >= 3 * self.window:
+            self.optimizer.step(self.params, self.batch_gradient(self.starts()))
+
+
 @dataclass
 class Channel:
     """Running mean and mean absolute deviation, equal weights first, then 1/1000 for the newest."""
@@ -193,7 +282,9 @@ class Channel:
     spread: float = 0.0
 
     def observe(self, value: float) -> None:
-        """Learn from a value."""
+        """Learn from a value; NaN is none."""
+        if np.isnan(value):
+            return
         self.count += 1
         rate = max(1 / self.count, 1 / 1000)
         if self.centred:
@@ -207,121 +298,270 @@ class Channel:
         return float(np.clip((value - self.center) / self.spread, -10, 10))
 
 
-class RecursiveLeastSquares:
-    """Linear regression with exponential forgetting of the regressors that are not 0."""
+def clip_outputs(outputs: Any) -> Any:
+    """Outputs within +-10; 0 for NaN."""
+    return np.clip(np.where(np.isnan(outputs), 0.0, outputs), -10, 10)
 
-    def __init__(self, size: int, forgetting: float):
-        self.w, self.P, self.forgetting = np.zeros(size), 10.0 * np.eye(size), forgetting
+
+class RecursiveLeastSquares:
+    """Linear regression on the first of the regressors, that forgets and shrugs off outliers."""
+
+    def __init__(self, size: int, forgetting: float, huber: float):
+        self.forgetting, self.huber, self.usual_error = forgetting, huber, 1.0
+        self.w = np.zeros(size)
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Take the coefficients for a first guess."""
+        self.P = 10.0 * np.eye(self.w.size)
+
+    def output(self, x: Array) -> float:
+        """Forecast w' x, within +-10."""
+        return float(clip_outputs(self.w @ x[: self.w.size]))
 
     def learn(self, x: Array, target: float) -> None:
-        """One update."""
+        """One update, of weight q; regressors that are 0 forget nothing.
+
+        g = q P x / (lambda + q x' P x), w += g (target - w' x), P = (P - g x' P) / lambda
+        """
+        x = x[: self.w.size]
+        error = target - self.w @ x
+        large = max(self.huber * self.usual_error, 1e-3)
+        q = min(1.0, large / abs(error)) if error != 0 else 1.0
+        self.usual_error += 0.01 * (min(abs(error), 10.0) - self.usual_error)
         forgetting = self.forgetting if np.trace(self.P) <= 1e4 * x.size else 1.0
         Px = self.P @ x
-        gain = Px / (forgetting + x @ Px)
-        self.w = self.w + gain * (target - self.w @ x)
+        gain = q * Px / (forgetting + q * x @ Px)
+        self.w = self.w + gain * error
         self.P = self.P - np.outer(gain, Px)
         excited = np.outer(x != 0, x != 0)
         self.P = np.where(excited, self.P / forgetting, self.P)
 
 
-class Forecaster:
-    """`LSTMForecaster` on values alone, with its whole history in a list."""
+class Mixture:
+    """The committee k ticks ahead: what its M members forecast, shrunk and weighed."""
 
-    def __init__(self, network: OnlineNetwork, seasons: tuple[int, ...]):
-        self.network, self.seasons = network, seasons
-        self.level, self.change = Channel(), Channel(centred=False)
-        self.seasonal = [Channel(centred=False) for _ in seasons]
-        self.values: list[float] = []
-        self.sizes = [25 + 3 * len(seasons)] * 2 + [25]
-        self.rls = [
-            RecursiveLeastSquares(size, forgetting)
-            for size, forgetting in zip(self.sizes, (1.0, 0.999, 1.0), strict=True)
-        ]
-        members = 1 + len(seasons) + 3 + 1
-        self.weights = np.full(members, 1 / members)
+    def __init__(self, k: int, members: int):
+        self.k, self.weights, self.usual_error = k, np.full(members, 1 / members), 1.0
         self.products, self.squares = np.zeros(members), np.zeros(members)
 
-    def _inputs(self, values: list[float]) -> Array:
-        change = values[-1] - values[-2] if len(values) > 1 else 0.0
-        x = [self.level.standardise(values[-1]), self.change.standardise(change)]
-        for m, channel in zip(self.seasons, self.seasonal, strict=True):
-            known = len(values) >= m
-            x.append(channel.standardise(values[-m] - values[-1] if known else np.nan))
-        return np.array(x)
-
-    def _regressors(self, values: list[float]) -> Array:
-        scale = self.change.spread
-        seasonal = [m + d for m in self.seasons for d in (-2, -1, 0)]
-        x = [scale, values[-1] - self.level.center]
-        for lag in [*range(1, 24), *(lag if lag > 23 else 10**9 for lag in seasonal)]:
-            x.append(values[-1 - lag] - values[-1] if lag < len(values) else 0.0)
-        return np.array(x) / scale
-
-    def _outputs(self, values: list[float], network_output: float) -> Array:
-        if self.change.spread == 0:
-            return np.zeros(self.weights.size)
-        x = self._regressors(values)
-        naive = [
-            (values[-m] - values[-1]) / self.change.spread if len(values) >= m else 0.0
-            for m in self.seasons
-        ]
-        regressions = [rls.w @ x[:size] for rls, size in zip(self.rls, self.sizes, strict=True)]
-        return np.clip([0.0, *naive, *regressions, network_output], -10, 10)
-
-    def _gates(self) -> Array:
+    def gates(self) -> Array:
+        """Slope of each member's regression of target on output, through 0 and within 0 and 1."""
         known = self.squares > 0
         return np.clip(np.where(known, self.products / np.where(known, self.squares, 1), 0), 0, 1)
 
-    def forecast(self, horizon: int) -> list[float]:
-        """Iterated forecasts; the network is rolled on by hand."""
-        net, p = self.network, self.network.params
-        h, c, output = net.h, net.c, net.output[0]
-        path: list[float] = []
-        for _ in range(horizon):
-            values = self.values + path
-            if path:
-                step = lstm_step(self._inputs(values), h, c, p["w"], p["b"])
-                h, c = step.h, step.c
-                output = (p["w_head"] @ h + p["b_head"])[0]
-            mixed = self.weights @ (self._gates() * self._outputs(values, output))
-            path.append(values[-1] + self.change.spread * mixed)
-        return path
+    def output(self, outputs: Array) -> float:
+        """Of the committee, whose members give `outputs`, (M,)."""
+        return float(self.weights @ (self.gates() * outputs))
 
-    def _learn_committee(self, target: float) -> None:
-        outputs = self._outputs(self.values, self.network.output[0])
-        gated = self._gates() * outputs
-        mixed = self.weights @ gated
-        towards = 1.0 if mixed < target else -1.0
-        weights = self.weights * np.exp(0.1 * np.clip(towards * (gated - mixed), -10, 10))
-        self.weights = (1 - 0.0003) * weights / weights.sum() + 0.0003 / weights.size
-        self.products += (outputs * target - self.products) / 500
-        self.squares += (outputs**2 - self.squares) / 500
-        x = self._regressors(self.values)
-        for rls, size in zip(self.rls, self.sizes, strict=True):
-            rls.learn(x[:size], target)
+    def learn(self, outputs: Array, target: float, age: int) -> None:
+        """Learn from what came; `age` ticks ago the first forecast of this mixture came due."""
+        gated, mixed = self.gates() * outputs, self.output(outputs)
+        error = min(abs(target - mixed), 10.0)
+        self.usual_error += max(1 / age, 1 / 500) * (error - self.usual_error)
+        usual = max(self.usual_error, 1e-3)
+        self._learn_weights(gated - mixed, mixed < target, usual)
+        self._learn_gates(outputs, target, usual)
 
-    def learn_one(self, y: float) -> None:
-        """Learn from the next value; NaN is a missing one."""
-        missing = np.isnan(y)
+    def _learn_weights(self, pulls: Array, too_low: bool, usual: float) -> None:
+        """Exponentiated gradient with fixed share.
+
+        w *= exp(0.1 / sqrt(k) x pull towards the target), w = (1 - s) w / sum w + s / M
+        """
+        towards = clip_outputs((pulls if too_low else -pulls) / usual)
+        weights = self.weights * np.exp(0.1 / np.sqrt(self.k) * towards)
+        share = 0.0003 / np.sqrt(self.k)
+        self.weights = (1 - share) * weights / weights.sum() + share / weights.size
+
+    def _learn_gates(self, outputs: Array, target: float, usual: float) -> None:
+        """Means of output x target and output^2; errors beyond 0.3 usual ones count less."""
+        errors = np.abs(target - outputs)
+        counts = np.minimum(1, 0.3 * usual / np.maximum(errors, 1e-300))
+        self.products += (counts * outputs * target - self.products) / 500
+        self.squares += (counts * outputs**2 - self.squares) / 500
+
+
+def at(series: list[float], tick: int, period: int = 0) -> float:
+    """Value at a tick, NaN if unknown; with a period, beyond its end the series repeats itself."""
+    while period and tick >= len(series):
+        tick -= period
+    return series[tick] if 0 <= tick < len(series) else np.nan
+
+
+@dataclass
+class Outlook:
+    """What was forecast after a tick, for when the values come."""
+
+    value: float
+    scale: float
+    regressors: Array
+    outputs: Array  # (K, M)
+
+
+class Forecaster:
+    """`LSTMForecaster` with its whole history in lists.
+
+    The network forecasts one tick if it learns by BPTT, and K if it learns by replay.
+    """
+
+    def __init__(
+        self, network: OnlineNetwork, seasons: tuple[int, ...], horizon: int, features: int = 0
+    ):
+        S = len(seasons)
+        self.network, self.seasons, self.horizon = network, seasons, horizon
+        self.values: list[float] = []  # missing ones filled in
+        self.seen: list[float] = []  # without missing ones
+        self.profiles: list[tuple[int, float, list[float]]] = [  # season, slowest rate, smoothed
+            (m, rate, []) for m in seasons for rate in (0.3, 0.05)
+        ]
+        self.x = np.full(features, np.nan)
+        self.level, self.change = Channel(), Channel(centred=False)
+        self.seasonal = [Channel(centred=False) for _ in range(3 * S)]
+        self.of_features = [Channel() for _ in range(features)]
+        size = 25 + 7 * S + features
+        self.rls = [
+            RecursiveLeastSquares(size, 0.999, 0.5),
+            RecursiveLeastSquares(size, 1.0, 1.0),
+            RecursiveLeastSquares(size, 0.998, 1.0),
+            RecursiveLeastSquares(25, 1.0, np.inf),
+        ]
+        self.mixtures = [Mixture(k, 1 + 3 * S + 4 + 1) for k in range(1, horizon + 1)]
+        self.outlooks: list[Outlook] = []
+
+    def learn_one(self, y: float, x: Any = ()) -> None:
+        """Learn from the next value and its features; NaN is a missing one."""
+        missing = not abs(y) <= 1e300
         if missing and not self.values:
             return
+        last = self.values[-1] if self.values else y
         if self.values:
             target = np.nan
             if not missing:
-                change = y - self.values[-1]
-                if self.change.spread > 0:
-                    target = self.change.standardise(change)
-                    self._learn_committee(target)
-                self.change.observe(change)
+                target = self._learn_outlooks(y)
+                self.change.observe(y - last)
+            self._learn_network(target, missing)
+        self._remember(last if missing else y, missing)
+        self._note_features(np.array(x, np.float64))
+        self.network.advance(self._inputs(0.0 if missing else y - last))
+        regressors = self._regressors(self.values, self.x)
+        outputs = self._outputs(self.horizon, [])
+        self.outlooks.append(Outlook(self.values[-1], self.change.spread, regressors, outputs))
+
+    def forecast(self, horizon: int, xs: Any = ()) -> list[float]:
+        """Of the next values, given the features that will arrive with them."""
+        path, value, scale = [], self.values[-1], self.change.spread
+        for k, outputs in enumerate(self._outputs(horizon, list(xs)), start=1):
+            mixture = self.mixtures[min(k, self.horizon) - 1]
+            path.append(value + scale * np.sqrt(k) * mixture.output(outputs))
+        return path
+
+    def _learn_outlooks(self, y: float) -> float:
+        """Compare y with what was forecast 1, ..., K ticks before; the target one tick before.
+
+        A target is (y_{t+k} - y_t) / (scale_t sqrt k), within +-10.
+        """
+        newest = np.nan
+        for k, mixture in enumerate(self.mixtures, start=1):
+            origin = len(self.values) - k
+            if origin < 0 or self.outlooks[origin].scale == 0:
+                continue
+            outlook = self.outlooks[origin]
+            target = clip_outputs((y - outlook.value) / (outlook.scale * np.sqrt(k)))
+            mixture.learn(outlook.outputs[k - 1], target, origin + 1)
+            if isinstance(self.network, ReplayNetwork):
+                self.network.targets[origin][k - 1] = target
+            if k == 1:
+                newest = target
+                for rls in self.rls:
+                    rls.learn(outlook.regressors, target)
+        return newest
+
+    def _learn_network(self, target: float, missing: bool) -> None:
+        """By replay every `stride` ticks, unless the value is missing, or by BPTT(h; h')."""
+        if not isinstance(self.network, ReplayNetwork):
             self.network.learn(np.array([target]))
-        self.values.append(self.values[-1] if missing else y)
-        for m in self.seasons:
-            if len(self.values) == m + 1:  # its lags begin: the coefficients are a first guess
-                for rls in self.rls[:2]:
-                    rls.P = 10.0 * np.eye(rls.w.size)
+        elif not missing and len(self.values) % self.network.stride == 0:
+            self.network.replay()
+
+    def _remember(self, value: float, missing: bool) -> None:
+        """Observe how the season before went on; then append to values and profiles.
+
+        s_t = s_{t-m} + rate (y_t - s_{t-m}): the mean so far until the rate is at its slowest.
+        """
+        t = len(self.values)
         if not missing:
-            self.level.observe(y)
-            for m, channel in zip(self.seasons, self.seasonal, strict=True):
-                if len(self.values) >= m:
-                    channel.observe(self.values[-m] - y)
-        self.network.advance(self._inputs(self.values))
+            self.seen.append(value)
+            self.level.observe(value)
+            for ahead, channel in zip(self._season_ahead(t + 1), self.seasonal, strict=True):
+                channel.observe(ahead - value)
+        self.values.append(value)
+        for m, slowest, profile in self.profiles:
+            before, rate = at(profile, t - m), max(1 / (t // m + 1), slowest)
+            profile.append(value if np.isnan(before) else before + rate * (value - before))
+        if t in self.seasons:  # its lags begin: the coefficients are a first guess
+            for rls in self.rls[:3]:
+                rls.reopen()
+
+    def _note_features(self, x: Array) -> None:
+        self.x = x
+        for value, channel in zip(x, self.of_features, strict=True):
+            channel.observe(value)
+
+    def _season_ahead(self, tick: int) -> list[float]:
+        """What each season, then each profile, has for a tick after the newest."""
+        naive = [at(self.values, tick - m, m) for m in self.seasons]
+        return naive + [at(profile, tick - m, m) for m, _, profile in self.profiles]
+
+    def _inputs(self, change: float) -> Array:
+        """Inputs of the network after the newest tick."""
+        value, tick = self.values[-1], len(self.values)
+        x = [self.level.standardise(value), self.change.standardise(change)]
+        for ahead, channel in zip(self._season_ahead(tick), self.seasonal, strict=True):
+            x.append(channel.standardise(ahead - value))
+        x += [rls.output(self._regressors(self.values, self.x)) for rls in self.rls]
+        for m in self.seasons:
+            x += [np.sin(2 * np.pi * tick / m), np.cos(2 * np.pi * tick / m)]
+        return np.array(x + self._standardised(self.x))
+
+    def _standardised(self, x: Array) -> list[float]:
+        return [channel.standardise(f) for f, channel in zip(x, self.of_features, strict=True)]
+
+    def _regressors(self, path: list[float], x: Array) -> Array:
+        """Of the value after the last of `path`, values and forecasts, given the features x."""
+        value, tick, scale = path[-1], len(path) - 1, self.change.spread
+        if scale == 0:
+            return np.zeros(self.rls[0].w.size)
+        changes = [at(path, tick - lag) - value for lag in range(1, 24)]
+        for n, m in enumerate(self.seasons):
+            for lag in (m - 2, m - 1, m):  # up to 23 it is above
+                changes.append(at(path, tick - lag) - value if lag > 23 else np.nan)
+            for _, _, profile in self.profiles[2 * n : 2 * n + 2]:
+                changes += [at(profile, tick + 1 - m, m) - value, at(profile, tick - m, m) - value]
+        level = (value - self.level.center) / scale
+        regressors = [1.0, level, *(np.array(changes) / scale), *self._standardised(x)]
+        return np.clip(np.nan_to_num(regressors), -1e6, 1e6)
+
+    def _outputs(self, horizon: int, xs: list[Array]) -> Array:
+        """What each member forecasts 1, ..., h ticks ahead, (h, M): change / (scale sqrt k)."""
+        value, scale = self.values[-1], self.change.spread
+        outputs = np.zeros((horizon, self.mixtures[0].weights.size))
+        if scale == 0:
+            return outputs
+        paths = [self._follow(rls, horizon, xs) for rls in self.rls]
+        for k in range(1, horizon + 1):
+            seasons = self._season_ahead(len(self.values) + k - 1)
+            known = min(k, self.network.output.size)  # what comes after it stays as it is
+            network = self.network.output[known - 1] * np.sqrt(known / k)
+            forecasts = np.array([value, *seasons, *(path[k - 1] for path in paths)])
+            changes = (forecasts - value) / (scale * np.sqrt(k))
+            outputs[k - 1] = clip_outputs([*changes, network])
+        return outputs
+
+    def _follow(self, rls: RecursiveLeastSquares, horizon: int, xs: list[Array]) -> list[float]:
+        """Iterated forecasts, within the range of the values seen and as much again around it."""
+        low, high = min(self.seen), max(self.seen)
+        path = list(self.values)
+        for x in [self.x, *xs, *[self.x] * horizon][:horizon]:
+            value = path[-1] + self.change.spread * rls.output(self._regressors(path, x))
+            path.append(float(np.clip(value, low - (high - low), high + (high - low))))
+        return path[len(self.values) :]

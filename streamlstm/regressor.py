@@ -91,7 +91,7 @@ class LSTMRegressor(OnlineModel, Regressor):
         settings = check_settings(
             hidden_size, num_layers, window, stride, learning_rate, optimizer, loss, clip_norm
         )
-        self._build(settings, CLOCK.values, seed)
+        self._build(settings, CLOCK.periods, seed)
         self._stats = np.zeros(3)
 
     def learn_one(self, x: dict[Hashable, Any], y: float) -> None:

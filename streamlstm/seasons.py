@@ -1,32 +1,114 @@
-"""Seasonal periods that the spacing of the first timestamps suggests: a day and a week."""
+"""Seasons of a stream: from its timestamps, as they come, and from its values where those fail."""
 
 import numpy as np
 
-SAMPLE = 64  # ticks to look at; a forecaster decides when it has seen that many
+# Ticks after which to look, again and again, because longer cycles take longer to show.
+REVIEWS = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+REVIEWED = 4096  # newest ticks that a review looks at
+SLOTS = 2  # seasons at once
 DAY_NS = 86_400_000_000_000
+CYCLES = (DAY_NS, 7 * DAY_NS, 365 * DAY_NS)
 LONGEST = 20_000  # ticks; a season beyond it would take months to repeat once
-CYCLES = (DAY_NS, 7 * DAY_NS)
+CYCLES_SEEN = 3  # of a season found in values
+LEAST_CORRELATION = 0.3
 
 
 def seasons_of(timestamps: np.ndarray) -> tuple[int, ...]:
-    """Ticks in a day and in a week, as far as they make a season; one entry for each of CYCLES.
+    """Ticks in a day, a week and a year, the first SLOTS of those that make a season.
 
-    timestamps: (N,) nanoseconds, ascending. 0 stands for no season: the cycle is shorter than two
-    ticks, longer than LONGEST, or the spacing is too irregular to count in ticks. Regular gaps,
-    such as the weekends of a market, count where the timestamps span the cycle.
+    timestamps: (N,) nanoseconds, ascending. A cycle that the timestamps span has as many ticks as
+    most often lie between two times one cycle apart: so a market's week counts the hours that it
+    is open. A longer cycle is taken to go on at the rate so far. 0 stands for no season: the cycle
+    is shorter than two ticks, longer than LONGEST, or the spacing is too irregular.
 
     >>> hours = np.arange(64) * 3_600_000_000_000
     >>> seasons_of(hours)
     (24, 168)
     """
+    usual, periods = spacing_of(timestamps), []
+    span = float(timestamps[-1] - timestamps[0]) if timestamps.size else 0.0
+    rate = 1 / usual if usual else 0.0
+    if span >= 2 * CYCLES[1]:
+        rate = (timestamps.size - 1) / span
+    for cycle in CYCLES:
+        period = 0
+        if usual > 0:
+            counted = _ticks_apart(timestamps, cycle, usual)
+            period = round(cycle * rate) if counted is None else counted
+        if 2 <= period <= LONGEST:
+            periods.append(period)
+    return (*periods, *[0] * SLOTS)[:SLOTS]
+
+
+def spacing_of(timestamps: np.ndarray) -> float:
+    """The usual spacing in nanoseconds; 0 if less than three fifths of the ticks keep to it."""
     spacing = np.diff(timestamps)
     usual = float(np.median(spacing)) if spacing.size else 0.0
     if usual <= 0 or np.mean(np.abs(spacing - usual) <= 0.1 * usual) < 0.6:
-        return (0,) * len(CYCLES)
-    span = float(timestamps[-1] - timestamps[0])
-    periods = []
-    for cycle in CYCLES:
-        ticks = spacing.size * cycle / span if span >= 2 * cycle else cycle / usual
-        period = round(ticks)
-        periods.append(period if 2 <= period <= LONGEST else 0)
-    return tuple(periods)
+        return 0.0
+    return usual
+
+
+def _ticks_apart(timestamps: np.ndarray, cycle: int, usual: float) -> int | None:
+    """How many ticks most often lie one cycle apart; 0 if mostly none do, None if too few could."""
+    ends = np.flatnonzero(timestamps - timestamps[0] >= cycle)
+    if ends.size < 8:
+        return None
+    sought = timestamps[ends] - cycle
+    near = np.searchsorted(timestamps, sought - 0.25 * usual)
+    found = np.abs(timestamps[np.minimum(near, timestamps.size - 1)] - sought) <= 0.25 * usual
+    if found.mean() < 0.5:
+        return 0
+    counts = np.bincount(ends[found] - near[found])
+    return int(counts.argmax())
+
+
+def grid_of(timestamps: np.ndarray, periods: tuple[int, ...]) -> int:
+    """The spacing in nanoseconds if ticks come day and night, so that a gap is a gap; else 0.
+
+    Known once a season has been: a market's weekend is no gap.
+    """
+    usual, seen = spacing_of(timestamps), timestamps[-1] - timestamps[0]
+    cycles = [m * usual for m in periods if m > 0 and m * usual <= seen]
+    regular = cycles and all(
+        min(abs(length - cycle) for cycle in CYCLES) <= 0.5 * usual for length in cycles
+    )
+    weeks = seen >= CYCLES[1] or usual >= DAY_NS
+    return round(usual) if regular and weeks else 0
+
+
+def seasons_in(values: np.ndarray) -> tuple[int, ...]:
+    """Periods with which the changes of values, (N,), repeat themselves; zeros for none.
+
+    The shortest lag at which the autocorrelation of the changes has a peak of at least
+    LEAST_CORRELATION and most of the highest, and the one of the highest if that is another.
+    Lags are those of which CYCLES_SEEN fit into the values; changes are clipped at ten mean
+    absolute ones.
+
+    >>> seasons_in(np.tile([1.0, 5.0, 2.0, 0.0, 3.0], 60))
+    (5, 0)
+    """
+    none = (0,) * SLOTS
+    changes = np.diff(values)
+    usual = np.abs(changes).mean() if changes.size else 0.0
+    longest = values.size // CYCLES_SEEN
+    if not 0 < usual < np.inf or longest < 3:
+        return none
+    changes = np.clip(changes / usual, -10, 10)
+    changes -= changes.mean()
+    spectrum = np.fft.rfft(changes, 2 * changes.size)
+    products = np.fft.irfft(np.abs(spectrum) ** 2)[: longest + 1]
+    if not products[0] > 0:
+        return none
+    overlap = changes.size / (changes.size - np.arange(longest + 1))
+    correlation = products / products[0] * overlap
+    inner = correlation[1:-1]
+    peaks = 1 + np.flatnonzero((inner > correlation[:-2]) & (inner >= correlation[2:]))
+    peaks = peaks[(peaks >= 2) & (correlation[peaks] >= LEAST_CORRELATION)]
+    if not peaks.size:
+        return none
+    heights = correlation[peaks]
+    shortest = int(peaks[heights >= 0.6 * heights.max()][0])
+    highest = int(peaks[heights.argmax()])
+    other = highest if correlation[highest] > 1.1 * correlation[shortest] else 0
+    return shortest, other

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from streamlstm.kernels import tbptt
+from streamlstm.kernels import replay, tbptt
 from streamlstm.kernels.jit import jit
 from streamlstm.kernels.loss import LOSSES
 from streamlstm.kernels.optimizer import OPTIMIZERS
-from streamlstm.layout import CLOCK, Settings, network_views, param_views
+from streamlstm.layout import CLOCK, Settings, network_views, param_views, past_views
 from streamlstm.network import Network
-from streamlstm.reference import OnlineNetwork, Optimizer
+from streamlstm.reference import OnlineNetwork, Optimizer, ReplayNetwork
 
 Buffers = tuple[np.ndarray, ...]
 
@@ -29,12 +29,35 @@ def gradient(settings, weights, memory, scratch, clock):
     tbptt.gradient(network_views(settings, weights, memory, scratch, clock))
 
 
+@jit
+def replay_update(past, ticks, settings, weights, memory, scratch, clock):
+    """One update on windows of the past, whose gradient stays in the scratch buffer."""
+    net = network_views(settings, weights, memory, scratch, clock)
+    replay.replay_learn(net, past_views(past, net.settings), ticks)
+
+
+@jit
+def window_starts(starts, ticks, capacity, settings, weights, memory, scratch, clock):
+    """First ticks of the windows of the next update, (B,)."""
+    net = network_views(settings, weights, memory, scratch, clock)
+    for n in range(starts.size):
+        starts[n] = replay.window_start(net, n, ticks, capacity)
+
+
+@jit
+def scramble(n):
+    """`replay.scramble`."""
+    return replay.scramble(n)
+
+
 def random_network(
-    I=3, H=5, K=1, window=4, stride=1, loss="squared", optimizer="adam", rate=0.01, clip=1.0, seed=0
-) -> Network:
+    I=3, H=5, K=1, window=4, stride=1, loss="squared", optimizer="adam", rate=0.01, clip=1.0,
+    seed=0, windows=0, decay=0.0,
+) -> Network:  # fmt: skip
     """A network whose head is not zero."""
-    settings = Settings(0, H, K, window, stride, LOSSES[loss], OPTIMIZERS[optimizer], rate, clip)
-    network = Network(settings, CLOCK.values, seed)
+    kinds = LOSSES[loss], OPTIMIZERS[optimizer]
+    settings = Settings(0, H, K, window, stride, *kinds, windows, rate, clip, decay)
+    network = Network(settings, CLOCK.periods, seed)
     network.add_inputs(range(I))
     rng = np.random.default_rng(seed)
     network.params.w_head[:] = rng.normal(size=(K, H))
@@ -42,16 +65,16 @@ def random_network(
     return network
 
 
-def twin(network: Network, loss="squared", optimizer="adam") -> OnlineNetwork:
+def twin(network: Network, loss="squared", optimizer="adam", capacity=5000) -> OnlineNetwork:
     """The reference with the same weights."""
     s = network.settings
-    return OnlineNetwork(
-        network.params._asdict(),
-        s.window,
-        s.stride,
-        loss,
-        Optimizer(optimizer, s.learning_rate, s.clip_norm),
-    )
+    learning = s.window, s.stride, loss
+    optimiser = Optimizer(optimizer, s.learning_rate, s.clip_norm, s.weight_decay)
+    params = network.params._asdict()
+    if not s.replay:
+        return OnlineNetwork(params, *learning, optimiser)
+    seed = int(network.clock[CLOCK.seed])
+    return ReplayNetwork(params, *learning, optimiser, s.replay, seed, capacity)
 
 
 def outputs_of(network: Network, xs: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -65,6 +88,11 @@ def grads_of(network: Network):
     network.clock[CLOCK.unlearned] = network.settings.stride
     gradient(*network.buffers)
     network.clock[CLOCK.unlearned] = 0
+    return last_grads(network)
+
+
+def last_grads(network: Network):
+    """What the newest gradient was, as `layout.Params`."""
     size = network.weights.size // 3
     return param_views(network.scratch[:size], network.settings)
 

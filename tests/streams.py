@@ -14,8 +14,13 @@ def random_walk(ticks, seed=0):
     return 100 + np.random.default_rng(seed).normal(size=ticks).cumsum()
 
 
-def mase(values, forecasts):
-    """MAE over that of the last value, the first tenth left out."""
-    start = values.size // 10
-    error = np.abs(values - forecasts)[start:].mean()
-    return error / np.abs(np.diff(values))[start - 1 :].mean()
+def mase(values, forecasts, ahead=1):
+    """MAE over that of the last value, the first tenth left out.
+
+    forecasts: (T,) of which number t, made before tick t, is of the tick `ahead` - 1 later.
+    """
+    values, forecasts = np.asarray(values), np.asarray(forecasts)
+    start, end = values.size // 10, values.size - ahead + 1
+    came = values[start + ahead - 1 :]
+    error = np.abs(came - forecasts[start:end]).mean()
+    return error / np.abs(came - values[start - 1 : end - 1]).mean()

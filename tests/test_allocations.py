@@ -27,7 +27,7 @@ def allocations(call) -> tuple[int, int]:
 
 def test_a_thousand_ticks_allocate_no_more_than_one():
     values, features = seasonal(1000), np.ones((1000, 3))
-    forecaster, regressor = LSTMForecaster(season=24), LSTMRegressor()
+    forecaster, regressor = LSTMForecaster(season=24, drift=False), LSTMRegressor()
 
     def counts(n):
         return (

@@ -1,4 +1,6 @@
-"""LSTM kernels on a batch of windows against the reference, window by window."""
+"""LSTM kernels on a batch of windows against the reference, window by window, and their head."""
+
+import math
 
 import numpy as np
 import pytest
@@ -6,11 +8,17 @@ from kernel_calls import relative_error
 
 from streamlstm import reference
 from streamlstm.kernels import batch
+from streamlstm.layout import aligned_zeros
 
 B = batch.BATCH
 SHAPES = [
     *[(1, 1, 1), (2, 6, 1), (3, 1, 2), (4, 3, 3), (1, 8, 32), (5, 3, 5), (8, 7, 13)],
     *[(9, 2, 8), (6, 1, 16), (12, 6, 32), (5, 5, 35), (4, 6, 64)],
+]
+HEADS = [
+    *[(20, 6, 24, 32), (20, 6, 1, 32), (20, 19, 24, 32), (20, 0, 12, 32), (5, 0, 1, 1)],
+    *[(1, 0, 1, 1), (7, 6, 7, 5), (9, 2, 7, 20), (4, 1, 2, 8), (6, 1, 3, 8), (5, 2, 25, 35)],
+    *[(6, 0, 24, 5), (3, 0, 4, 1), (8, 3, 13, 13), (3, 1, 48, 64)],
 ]
 
 
@@ -63,3 +71,31 @@ def test_outputs_and_gradients_equal_the_reference(T, I, H):
     assert relative_error(tape.d_w, d_w) < 1e-4
     assert relative_error(tape.d_b, d_b) < 1e-4
     assert np.array_equal(tape.inputs[:-1, H:], xs)
+
+
+def aligned(rng, *shape):
+    """Random numbers where kernels are fastest, as the caller of `batch` is told to have them."""
+    array = aligned_zeros(math.prod(shape)).reshape(shape)
+    array[:] = rng.normal(size=shape)
+    return array
+
+
+@pytest.mark.parametrize(("T", "first", "K", "H"), HEADS)
+@pytest.mark.parametrize("windows", [B, 2 * B])
+def test_head_equals_plain_sums(T, first, K, H, windows):
+    rng = np.random.default_rng(0)
+    shapes = [(T, K, windows), (T + 1, H + 3, windows), (K, H), (K,), (T, K, windows)]
+    outputs, inputs, w, b, d_outputs = (aligned(rng, *shape) for shape in shapes)
+    before = outputs.copy()
+    d_outputs[:first] = inputs[: first + 1] = inputs[:, H:] = np.nan  # not to be read
+    batch.head_batch(outputs, inputs, w, b, first)
+    hs, ds = inputs[first + 1 :, :H].astype(np.float64), d_outputs[first:].astype(np.float64)
+    assert np.array_equal(outputs[:first], before[:first])
+    assert relative_error(outputs[first:], w @ hs + b[:, None]) < 1e-5
+
+    d_w, d_b, d_hs = (np.full(s, np.nan, np.float32) for s in [(K, H), (K,), (T, H, windows)])
+    batch.head_batch_backward(d_w, d_b, d_hs, d_outputs, inputs, w, first)
+    assert relative_error(d_w, np.einsum("tkn,tjn->kj", ds, hs)) < 1e-4  # terms cancel
+    assert relative_error(d_b, ds.sum((0, 2))) < 1e-4
+    assert not d_hs[:first].any()
+    assert relative_error(d_hs[first:], w.T @ ds) < 1e-5

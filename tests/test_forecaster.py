@@ -6,38 +6,40 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from kernel_calls import relative_error
 from streams import mase, random_walk, seasonal
+from twins import ROUNDING, disagreement
 
-from streamlstm import LSTMForecaster, reference
+from streamlstm import LSTMForecaster
 from streamlstm.errors import InputError, ParameterError
+from streamlstm.forecaster import PRESETS
 
 HOUR = 3_600_000_000_000
 
 
-def reference_forecaster(model, **learning):
-    optimizer = reference.Optimizer("adam", learning.get("learning_rate", 0.002), 1.0)
-    network = reference.OnlineNetwork(
-        model._network.params._asdict(), model.window, model.stride, "huber", optimizer
-    )
-    return reference.Forecaster(network, model.seasons_)
-
-
-@pytest.mark.parametrize("season", [None, 5, (4, 12)])
-def test_forecasts_follow_the_reference(season):
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(("season", "horizon"), [(None, 7), (5, 3), ((4, 12), 7), ((30, 60), 3)])
+def test_forecasts_follow_the_reference(season, horizon, preset):
     values = seasonal(250, period=12)
-    values[[40, 41, 100]] = np.nan
-    model = LSTMForecaster(hidden_size=6, window=5, season=season, learning_rate=0.01)
-    twin = reference_forecaster(model, learning_rate=0.01)
-    expected, actual = [], []
-    for y in values:
-        if twin.values:
-            expected.append(twin.forecast(15))
-            actual.append(model.forecast(15))
-        twin.learn_one(y)
-        model.learn_one(y)
-    assert relative_error(actual, expected) < 1e-4
-    assert len({round(path[0] - path[1], 6) for path in expected[-50:]}) > 40  # no flat forecasts
+    values[[0, 40, 41, 100]] = np.nan
+    values[130] += 300
+    model = LSTMForecaster(
+        hidden_size=6, window=5, season=season, horizon=horizon, preset=preset, drift=False
+    )
+    assert disagreement(model, values) < ROUNDING[preset]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_forecasts_with_features_follow_the_reference(preset):
+    values, features = seasonal(250, period=12), np.random.default_rng(0).normal(size=(250, 2))
+    values[1:] += 3 * features[:-1, 0]
+    features[[20, 21, 150], [0, 0, 1]] = np.nan
+    model = LSTMForecaster(hidden_size=6, window=5, season=12, horizon=4, preset=preset, stride=3)
+    assert disagreement(model, values, features) < ROUNDING[preset]
+
+
+def test_averages_forget_as_those_of_the_reference():
+    model = LSTMForecaster(hidden_size=2, window=2, season=5, horizon=2, preset="fast")
+    assert disagreement(model, seasonal(1200, period=10), ahead=3) < ROUNDING["fast"]
 
 
 def test_begins_as_the_last_value_forecast():
@@ -218,6 +220,11 @@ def test_bad_arrays_leave_the_model_as_it_was(arguments):
         ("clip_norm", 0.0),
         ("optimizer", "lbfgs"),
         ("loss", "mse"),
+        ("preset", "slow"),
+        ("replay", 8),
+        ("replay", -16),
+        ("weight_decay", -0.1),
+        ("horizon", 0),
         ("season", 1),
         ("season", "weekly"),
         ("season", (24, 7.5)),
@@ -252,5 +259,5 @@ def test_summary_lists_layers_and_counts(capsys):
     LSTMForecaster(hidden_size=50, season=None).summary()
     shown = capsys.readouterr().out
     assert "lstm (LSTM)" in shown
-    assert "10,651" in shown  # 4 (50 (50 + 2) + 50) + 51
-    assert "level, change" in shown
+    assert "12,624" in shown  # 4 (50 (50 + 6) + 50) + 24 (50 + 1)
+    assert "level, change, rls_1" in shown

@@ -13,10 +13,10 @@ from streamlstm.seasons import seasons_of
         ("h", (24, 168)),
         ("30min", (48, 336)),
         ("10min", (144, 1008)),
-        ("D", (0, 7)),
-        ("B", (0, 5)),
+        ("D", (7, 365)),
+        ("B", (5, 264)),
         ("s", (0, 0)),
-        ("W", (0, 0)),
+        ("W", (52, 0)),
     ],
 )
 def test_a_day_and_a_week_in_ticks(frequency, expected):

@@ -1,21 +1,22 @@
-"""LSTM over a mini-batch of windows, the batch in the lanes.
+"""LSTM and Dense head over a mini-batch of windows, the batch in the lanes.
 
 Every array but the weights has the B windows of the batch as its last axis, B a multiple of LANES:
 weights are numbers that meet vectors, and no H leaves a rest of a vector. Blocks of sums stay in
 registers (see `vector`); a last block that would not be whole overlaps the one before and computes
-the same again. Equations are those of `lstm`. Letters: T ticks, I inputs, H hidden, M = H + I and
-N = 4H, the shape of the weights.
+the same again. Equations are those of `lstm`. Letters: T ticks, I inputs, H hidden, K outputs of
+the head, M = H + I and N = 4H, the shape of the weights.
 
 A row should be a cache line: give arrays that `layout.aligned_zeros` made.
 """
 
-from .jit import jit, jit_part
-from .linear import ZERO
+from .jit import jit_apart, jit_part
+from .linear import ZERO, clear
 from .lstm import activate, activate_backward
 from .scalar import ONE
 from .vector import (
     LANES,
     ROWS,
+    add_columns,
     add_outer,
     add_splats,
     load2,
@@ -27,7 +28,7 @@ from .vector import (
     total,
     zeros,
 )
-from .views import matrix
+from .views import matrix, row
 
 BATCH = 16
 
@@ -37,6 +38,7 @@ OUTPUTS = LANES
 INPUTS = 3 if LANES == 16 else 1  # times ROWS pre-activations
 PRODUCTS = INPUTS * ROWS
 PANEL = 3 * INPUTS  # inputs of 32 ticks that the nearest cache holds beside ROWS pre-activations
+ANSWERS = LANES // 2  # times two ticks
 TILE = ROWS // 2  # pre-activations whose ticks are neighbours; divides 4H
 
 
@@ -84,7 +86,7 @@ def _advance(j, a, none, h, c, gates, tanh_c, inputs, c_prev, w, b):
         store2(h, k, a, hk)
 
 
-@jit
+@jit_apart
 def lstm_batch(inputs, cs, gates, tanh_cs, w, b):
     """Advance B windows by T ticks.
 
@@ -186,7 +188,7 @@ def _small_weight_gradient(d_w, d_b, d_zs, inputs, T):
                     d_w[m, n] += total(load2(inputs, t * M + m, a) * d_z)
 
 
-@jit
+@jit_apart
 def lstm_batch_backward(d_w, d_b, d_zs, d_h, d_c, d_hs, inputs, cs, gates, tanh_cs, w):
     """Back-propagate through what `lstm_batch` left.
 
@@ -239,3 +241,134 @@ def lstm_batch_backward(d_w, d_b, d_zs, d_h, d_c, d_hs, inputs, cs, gates, tanh_
         _weight_gradient(d_w, d_biases, d_z, x, T)
     else:
         _small_weight_gradient(d_w, d_biases, d_z, x, T)
+
+
+@jit_part
+def _answer(k, a, none, y, later_y, h, later_h, w, b):
+    """Outputs of two ticks from k on, as many as `none` has zeros, in the windows from a on.
+
+    y, later_y: (K, B); h, later_h: (M, B), of which H count; w: (K, H); b: (1, K).
+    """
+    sums = later = add_splats(none, b, 0, k, splat(ONE))
+    for j in range(w.shape[1]):
+        sums = add_columns(sums, w, k, j, load2(h, j, a))
+        later = add_columns(later, w, k, j, load2(later_h, j, a))
+    store_rows(y, k, a, sums)
+    store_rows(later_y, k, a, later)
+
+
+@jit_apart
+def head_batch(outputs, inputs, w_head, b_head, first):
+    """Dense layer on the outputs h that `lstm_batch` left, from tick `first` on.
+
+    outputs: (T, K, B), rows of earlier ticks left alone; inputs: (T + 1, M, B), row t + 1
+    beginning with h of tick t; w_head: (K, H); b_head: (K,).
+    """
+    T, K, B = outputs.shape
+    b = matrix(b_head, 0, 1, K)
+    for t in range(first, T, 2):
+        later = min(t + 1, T - 1)  # a last tick that has none is its own
+        y, later_y = _at(outputs, t), _at(outputs, later)
+        h, later_h = _at(inputs, t + 1), _at(inputs, later + 1)
+        for a in range(0, B, LANES):
+            k = 0
+            while k + ANSWERS <= K:
+                _answer(k, a, zeros(ANSWERS), y, later_y, h, later_h, w_head, b)
+                k += ANSWERS
+            while k < K and K >= 4:
+                k = min(k, K - 4)
+                _answer(k, a, zeros(4), y, later_y, h, later_h, w_head, b)
+                k += 4
+            while k < K:
+                _answer(k, a, zeros(1), y, later_y, h, later_h, w_head, b)
+                k += 1
+
+
+@jit_part
+def _spread(j, a, none, d_h, d_y, w):
+    """d_h = w' d_y of the outputs h from j on, as many as `none` has zeros.
+
+    d_h: (H, B), written from window a on; d_y: (K, B); w: (K, H).
+    """
+    sums = none
+    for k in range(w.shape[0]):
+        sums = add_splats(sums, w, k, j, load2(d_y, k, a))
+    store_rows(d_h, j, a, sums)
+
+
+@jit_part
+def _head_gradient(d_w, d_ys, inputs, first):
+    """d_w = sum of d_y h' over ticks and windows.
+
+    d_w: (K, H), at least INPUTS times ROWS; d_ys: (T, K, B); inputs: (T + 1, M, B).
+    """
+    K, H = d_w.shape
+    T, _, B = d_ys.shape
+    M = inputs.shape[1]
+    d_y, x = matrix(d_ys, 0, T * K, B), matrix(inputs, 0, (T + 1) * M, B)
+    j = 0
+    while j < H:
+        j = min(j, H - ROWS)
+        k = 0
+        while k < K:
+            k = min(k, K - INPUTS)
+            products = zeros(PRODUCTS)
+            for a in range(0, B, LANES):
+                for t in range(first, T):
+                    d_yt = load_rows(d_y, t * K + k, a, INPUTS)
+                    products = add_outer(products, d_yt, load_rows(x, (t + 1) * M + j, a, ROWS))
+            store_totals2(d_w, k, j, products)
+            k += INPUTS
+        j += ROWS
+
+
+@jit_part
+def _small_head_gradient(d_w, d_ys, inputs, first):
+    """The same for weights of any shape."""
+    K, H = d_w.shape
+    for k in range(K):
+        for j in range(H):
+            products = splat(ZERO)
+            for t in range(first, d_ys.shape[0]):
+                d_y, h = _at(d_ys, t), _at(inputs, t + 1)
+                for a in range(0, d_ys.shape[2], LANES):
+                    products += load2(d_y, k, a) * load2(h, j, a)
+            d_w[k, j] = total(products)
+
+
+@jit_apart
+def head_batch_backward(d_w_head, d_b_head, d_hs, d_outputs, inputs, w_head, first):
+    """Back-propagate through what `head_batch` did.
+
+    d_w_head: (K, H) and d_b_head: (K,) weight gradients, summed over ticks and windows,
+    overwritten.
+    d_hs: (T, H, B) gradients with respect to h, overwritten: zeros before tick `first`.
+    d_outputs: (T, K, B), earlier ticks ignored.
+    """
+    T, H, B = d_hs.shape
+    K = w_head.shape[0]
+    clear(row(d_hs, 0, first * H * B))
+    for t in range(first, T):
+        d_h, d_y = _at(d_hs, t), _at(d_outputs, t)
+        for a in range(0, B, LANES):
+            j = 0
+            while j + OUTPUTS <= H:
+                _spread(j, a, zeros(OUTPUTS), d_h, d_y, w_head)
+                j += OUTPUTS
+            while j < H and H >= 4:
+                j = min(j, H - 4)
+                _spread(j, a, zeros(4), d_h, d_y, w_head)
+                j += 4
+            while j < H:
+                _spread(j, a, zeros(1), d_h, d_y, w_head)
+                j += 1
+    for k in range(K):
+        sums = splat(ZERO)
+        for t in range(first, T):
+            for a in range(0, B, LANES):
+                sums += load2(_at(d_outputs, t), k, a)
+        d_b_head[k] = total(sums)
+    if K >= INPUTS and H >= ROWS:
+        _head_gradient(d_w_head, d_outputs, inputs, first)
+    else:
+        _small_head_gradient(d_w_head, d_outputs, inputs, first)

@@ -61,9 +61,9 @@ class _Notice(event.Listener):
 event.register("numba:compile", _Notice())
 
 
-def _compile(function: F, fastmath: set[str] | bool) -> F:
+def _compile(function: F, fastmath: set[str] | bool, forceinline: bool = True) -> F:
     dispatcher: Any = numba.njit(
-        error_model="numpy", nogil=True, fastmath=fastmath, forceinline=True
+        error_model="numpy", nogil=True, fastmath=fastmath, forceinline=forceinline
     )(function)
     try:
         dispatcher.enable_caching()
@@ -83,6 +83,11 @@ def jit(function: F) -> F:
     some of them work.
     """
     return _compile(function, ELEMENTWISE)
+
+
+def jit_apart(function: F) -> F:
+    """Compile a kernel that works so long that it need not be compiled into its callers."""
+    return _compile(function, ELEMENTWISE, forceinline=False)
 
 
 def jit_reduction(function: F) -> F:

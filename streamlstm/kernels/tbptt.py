@@ -15,6 +15,8 @@ from .loss import loss_gradient
 from .lstm import lstm_backward, lstm_step
 from .optimizer import optimizer_step
 
+ALERT = 2.0  # factor of the learning rate for a while after a drift
+
 
 @jit_part
 def head(y, h, w_head, b_head):
@@ -131,11 +133,26 @@ def gradient(net: NetworkViews):
 
 
 @jit_part
+def shrink(w, kept):
+    """w = kept w: weight decay apart from the gradient (Loshchilov & Hutter 2019). w: (M, N)."""
+    for m in range(w.shape[0]):
+        for n in range(w.shape[1]):
+            w[m, n] *= kept
+
+
+@jit_part
 def update(net: NetworkViews):
     """One optimiser step along `net.grads`."""
     s, flat = net.settings, net.weights
+    rate = s.learning_rate
+    if net.clock[CLOCK.alert] > 0:
+        rate *= ALERT
     net.clock[CLOCK.updates] += 1
     optimizer_step(
         flat.params, flat.first, flat.second, net.scratch.grads,
-        s.optimizer, s.learning_rate, s.clip_norm, net.clock[CLOCK.updates],
+        s.optimizer, rate, s.clip_norm, net.clock[CLOCK.updates],
     )  # fmt: skip
+    if s.weight_decay > 0.0:
+        kept = np.float32(1.0 - rate * s.weight_decay)
+        shrink(net.params.w, kept)
+        shrink(net.params.w_head, kept)

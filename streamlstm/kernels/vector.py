@@ -17,6 +17,7 @@ Tuples of vectors are blocks of rows or of sums:
     zeros(count)                   as many vectors of zeros
     load_rows(w, m, n, count)      w[m, n] and on, w[m + 1, n] and on ...; store_rows(w, m, n, v)
     add_splats(s, w, m, n, v)      s[k] + w[m, n + k] v
+    add_columns(s, w, m, n, v)     s[k] + w[m + k, n] v
     add_outer(s, x, y)             s[k] + x[k // len(y)] y[k % len(y)]
     store_totals2(w, m, n, s)      the totals of ROWS vectors to w[m, n] and on, of the next ROWS to
                                    w[m + 1, n] and on ...
@@ -249,6 +250,21 @@ def add_splats(typing, s, w, m, n, v):
         pointer = builder.bitcast(pointer, ir.PointerType(ir.FloatType()))
         for k, s in enumerate(sums):
             factor = builder.load(builder.gep(pointer, [_INDEX(k)]))
+            sums[k] = _multiply_add(builder, _splat(builder, factor), args[4], s)
+        return cgutils.pack_array(builder, sums)
+
+    return s(s, w, types.intp, types.intp, VECTOR), generate
+
+
+@intrinsic
+def add_columns(typing, s, w, m, n, v):
+    """A tuple of s[k] + w[m + k, n] v."""
+
+    def generate(context, builder, sig, args):
+        sums = cgutils.unpack_tuple(builder, args[0])
+        for k, s in enumerate(sums):
+            pointer = _row(context, builder, sig.args[1], *args[1:4], k)
+            factor = builder.load(builder.bitcast(pointer, ir.PointerType(ir.FloatType())))
             sums[k] = _multiply_add(builder, _splat(builder, factor), args[4], s)
         return cgutils.pack_array(builder, sums)
 

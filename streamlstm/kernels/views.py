@@ -23,6 +23,12 @@ def matrix(buffer, start, rows, columns):
     return buffer[start : start + rows * columns].reshape(rows, columns)
 
 
+def cube(buffer, start, matrices, rows, columns):
+    """As many matrices of `rows` times `columns` values, (matrices, rows, columns)."""
+    size = matrices * rows * columns
+    return buffer[start : start + size].reshape(matrices, rows, columns)
+
+
 @overload(row)
 def _row(buffer, start, size):
     return lambda buffer, start, size: _view(buffer, start, (size,))
@@ -31,6 +37,13 @@ def _row(buffer, start, size):
 @overload(matrix)
 def _matrix(buffer, start, rows, columns):
     return lambda buffer, start, rows, columns: _view(buffer, start, (rows, columns))
+
+
+@overload(cube)
+def _cube(buffer, start, matrices, rows, columns):
+    return lambda buffer, start, matrices, rows, columns: _view(
+        buffer, start, (matrices, rows, columns)
+    )
 
 
 @intrinsic
