@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .drift import DriftWatch
 from .errors import InputError, ParameterError
 from .features import as_number, as_table, as_times, as_vector, time_of
 from .kernels import forecaster as kernels
@@ -33,17 +34,13 @@ from .layout import (
 )
 from .model import OnlineModel
 from .network import check_settings
-from .river_parts import Forecaster, new_detector
-from .seasons import REVIEWED, REVIEWS, SLOTS, grid_of, seasons_in, seasons_of, spacing_of
+from .river_parts import Forecaster
+from .seasons import SLOTS, SeasonFinder
 
 EXPERTS = ("last", "season", "rls", "lstm")
 NO_BOUNDS, NO_PLACES = np.empty((0, 0, 0)), np.empty(0)
 RLS_NAMES = ("rls", "rls_long", "rls_short", "rls_lags")
-# A second season is given up if, tried over so many of its cycles, it has made the error of
-# least squares this many times as large.
-TRIED, WORTH = 5, 1.0
 ELAPSED = "time since the last tick"  # a feature of irregular streams
-LARGEST_ERROR = 10.0  # in mean absolute changes, that the drift detector sees
 ALERT_TICKS = 200  # of a raised learning rate after a drift
 REPLAYED = 5000  # newest ticks that windows to replay are drawn from
 
@@ -84,16 +81,16 @@ def _check_season(season: Any) -> tuple[int, ...]:
 class LSTMForecaster(OnlineModel, Forecaster):
     """Online LSTM forecaster of a univariate series.
 
-    Each value is compared with the forecast made before it, learned from, and carried on in the
+    Each value is compared with the forecasts made of it before, learned from, and carried on in the
     recurrent state: one compiled call with a fixed amount of work and memory.
 
-    The forecast is that of a committee: the last value, the seasonal naive of each season, three
-    recursive least squares on lags and seasonal lags, and an LSTM. The network sees the last
-    value, the last change, one difference for each season and any features, each in units of its
-    running deviation, and forecasts the next change in such units; its head starts at zero. Each
-    member's change from the last value is shrunk by how far it has proved right so far, and
-    exponentiated gradient with fixed share [3] weighs them. So the forecaster begins as the
-    last-value forecast and moves away from it only as far as that pays.
+    The forecasts are those of a committee: the last value; the seasonal naive and two smoothed
+    profiles of each season; four recursive least squares on lags, seasonal lags and profiles, which
+    outliers mislead little; and an LSTM, which sees what they see and what they say. Each member
+    forecasts the next `horizon` ticks. For each of these horizons its change from the last value is
+    shrunk by how far it has proved right so far, and exponentiated gradient with fixed share [3]
+    weighs the members. So the forecaster begins as the last-value forecast and moves away from it
+    only as far as that pays.
 
     Parameters
     ----------
@@ -102,7 +99,8 @@ class LSTMForecaster(OnlineModel, Forecaster):
     num_layers
         LSTM layers; 1 in this version.
     window
-        Ticks that an update's gradient reaches back, h of BPTT(h; h') [1].
+        Ticks that an update's gradient reaches back: h of BPTT(h; h') [1], and the length of the
+        windows that are replayed.
     stride
         Ticks between updates, h'; at most `window`.
     learning_rate
@@ -110,24 +108,49 @@ class LSTMForecaster(OnlineModel, Forecaster):
     optimizer
         "adam", "rmsprop" or "sgd" (with momentum 0.9).
     loss
-        "huber" (threshold: one mean absolute change), "squared" or "absolute".
+        "huber" (threshold: one mean absolute change), "squared" or "absolute"; None leaves it to
+        the preset.
     clip_norm
         Largest global norm of a gradient.
     season
-        Seasonal periods in ticks: a number, a tuple of numbers, None, or "auto", which infers a
-        day and a week from the spacing of the first 64 timestamps where ticks come with them.
+        Seasonal periods in ticks: a number, a tuple of numbers, None, or "auto": up to two among
+        the day, the week and the year as timestamps tell them, or, where these are missing or
+        irregular, those with which the values repeat themselves. See Notes.
     experts
         Kinds of members, some of "last", "season", "rls" and "lstm": ("lstm",) is the network
         alone.
+    preset
+        "accurate" replays 16 windows of the past at every update, with the absolute error for a
+        loss and weight decay 0.2: about 100 us a tick. "fast" learns from the newest window only,
+        one tick ahead: about 20 us.
+    replay
+        Windows that an update replays, a multiple of 16, the newest among them; 0 for none; None
+        leaves it to the preset.
+    weight_decay
+        Share of the weights, times the learning rate, that an update takes away; None leaves it to
+        the preset.
+    horizon
+        Ticks ahead that the members are compared at, K; forecasts go on beyond it with the weights
+        of the last one. A smaller one is cheaper.
+    known_features
+        Names of features that are known before their tick comes, such as holidays or a weather
+        forecast: they help to forecast the tick that they come with.
+    drift
+        Whether to look for drift: every 32 ticks ADWIN [5] sees the newest errors. Where they have
+        grown, the learning rate is doubled for 200 ticks and one of the least squares begins anew.
     seed
-        Of the initial weights; None draws one.
+        Of the initial weights and of what is replayed; None draws one.
 
     Notes
     -----
     A NaN, infinite or larger than 1e300 value is a missing one: nothing is learned from it and the
     state advances as if the last value had come again. A missing feature counts as its mean.
-    Features enter lagged: those that arrive with tick t help to forecast t + 1. Threads may share
-    a forecaster: they take turns.
+    Features enter lagged, unless they are known: those that arrive with tick t help to forecast
+    t + 1. With `season="auto"` the forecaster reviews what has come after 64, 128, ... 16,384
+    ticks; a second season that the least squares are better off without is given up; where ticks
+    come day and night, rows that are missing count as missing values, up to a season of them; where
+    they come irregularly, the time since the last tick is a feature. Threads may share a
+    forecaster: they take turns.
 
     References
     ----------
@@ -136,6 +159,9 @@ class LSTMForecaster(OnlineModel, Forecaster):
     [2] Gers, Schmidhuber & Cummins (2000). Learning to forget: continual prediction with LSTM.
         Neural Computation 12.
     [3] Herbster & Warmuth (1998). Tracking the best expert. Machine Learning 32.
+    [4] Angelopoulos, Candes & Tibshirani (2023). Conformal PID control for time series prediction.
+        NeurIPS.
+    [5] Bifet & Gavalda (2007). Learning from time-changing data with adaptive windowing. SDM.
 
     Examples
     --------
@@ -145,6 +171,9 @@ class LSTMForecaster(OnlineModel, Forecaster):
     ...     model.learn_one([10.0, 12.0, 11.0, 7.0][t % 4])
     >>> [round(y) for y in model.forecast(4)]
     [10, 12, 11, 7]
+    >>> lower, upper = model.forecast_interval(1)[0]
+    >>> 9.9 < lower <= upper < 10.1
+    True
 
     """
 
@@ -235,23 +264,20 @@ class LSTMForecaster(OnlineModel, Forecaster):
         series.intervals.covariance[:] = PRIOR * np.tile(np.eye(3), (horizon, 1))
         for r in range(RLS + 1):
             rls_reopen(series.rls, r)
-        # What `season="auto"` looks at: when next, at None never again; the timestamps of all ticks
-        # so far, unless one came without; and how far apart they are where gaps are to be filled.
-        self._reviews = list(REVIEWS) if season == "auto" else []
-        self._times: list[int] | None = [] if self._reviews else None
-        self._newest_time: int | None = None
-        self._grid = 0
-        self._elapsed = False  # whether the time since the tick before is a feature
-        self._rejected: list[int] = []
-        self._seasons_since = 0
-        self.drift_events_: list[int] = []
-        self._detector: Any = new_detector() if drift else None
+        self._finder = SeasonFinder() if season == "auto" else None
+        self._seasons_since = 0  # ticks
+        self._drift = DriftWatch() if drift else None
         self._set_periods(periods)
 
     @property
     def seasons_(self) -> tuple[int, ...]:
         """Seasonal periods in use, in ticks."""
         return tuple(int(m) for m in self._network.clock[CLOCK.periods :] if m > 0)
+
+    @property
+    def drift_events_(self) -> list[int]:
+        """After how many ticks the errors were found to have grown."""
+        return [] if self._drift is None else list(self._drift.events)
 
     @property
     def experts_(self) -> dict[str, dict[str, float]]:
@@ -300,7 +326,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
 
         """
         value = as_number(y, "y")
-        time = time_of(x) if self.season == "auto" else None
+        time = None if self._finder is None else time_of(x)
         with self._lock:
             self._learn_row(value, self._row(x or {}), time)
 
@@ -347,7 +373,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
             A DataFrame or mapping with a (T,) column a feature, or a (T, F) array, whose columns
             are then named 0, 1, ...
         timestamps
-            (T,) datetime64 or nanoseconds since 1970, ascending; used by `season="auto"`.
+            (T,) datetime64 or nanoseconds since 1970; used by `season="auto"`.
         horizon
             Ticks ahead to forecast each time, K.
         alpha
@@ -384,15 +410,15 @@ class LSTMForecaster(OnlineModel, Forecaster):
     ) -> list[float]:
         """Forecast the next values; the model stays as it is.
 
-        Steps after the first are iterated: each takes the one before for the value that came.
-
         Parameters
         ----------
         horizon
             How many.
         xs
             Features that will arrive with these values, one dict each. Without them the last ones
-            are taken to stay. Names that have never been learned are ignored.
+            are taken to stay. Names that have never been learned are ignored. All of them count in
+            the least squares' steps; the network looks no further than the features known of the
+            next tick.
 
         Returns
         -------
@@ -469,61 +495,80 @@ class LSTMForecaster(OnlineModel, Forecaster):
 
         See `kernels.forecaster.learn_many`; times: (T,) nanoseconds.
         """
-        work, start = self._work_for(forecasts.shape[1]), 0
-        if self.season != "auto":
-            times = None
+        work, start, finder = self._work_for(forecasts.shape[1]), 0, self._finder
         while start < values.size:
-            if times is not None:
-                self._fill_gap(int(times[start]))
-            stop = min(values.size, start + self._ticks_to_review())
-            if times is not None and self._grid:
-                gaps = np.flatnonzero(np.diff(times[start:stop]) > 1.5 * self._grid)
-                stop = start + int(gaps[0]) + 1 if gaps.size else stop
+            if finder is not None and times is not None:
+                self._fill_gap(finder, int(times[start]))
+            stop = min(values.size, start + self._due())
+            if finder is not None and times is not None:
+                stop = start + finder.until_gap(times[start:stop])
             part = slice(start, stop)
-            if self._elapsed and times is not None:
-                features = self._with_elapsed(features, times, start)
+            rows = features[part]
+            if rows.shape[1] < len(self._columns.index):  # a column of our own has come
+                more = len(self._columns.index) - rows.shape[1]
+                rows = np.hstack([rows, np.full((stop - start, more), np.nan)])
+            if finder is not None and finder.irregular and times is not None:
+                elapsed = self._columns.index[ELAPSED]
+                rows[:, elapsed] = np.log1p(finder.seconds_before(times[part]))
             kernels.learn_many(
-                forecasts[part], bounds[part], places, values[part], features[part], self._known,
+                forecasts[part], bounds[part], places, values[part], rows, self._known,
                 work, *self._buffers,
             )  # fmt: skip
-            self._note_times(None if times is None else times[part])
+            self._look_after(None if times is None else times[part])
             start = stop
 
-    def _with_elapsed(self, features: np.ndarray, times: np.ndarray, start: int) -> np.ndarray:
-        """(T, F) features with the time since the tick before, from tick `start` on."""
-        more = len(self._columns.index) - features.shape[1]
-        features = np.hstack([features, np.full((features.shape[0], more), np.nan)])
-        before = times[start] if self._newest_time is None else self._newest_time
-        seconds = np.diff(times[start:], prepend=before) / 1e9
-        features[start:, self._columns.index[ELAPSED]] = np.log1p(np.maximum(seconds, 0.0))
-        return features
-
-    def _fill_gap(self, time: int) -> None:
-        """Pass over the ticks that should have come before the one of this time, as missing ones.
+    def _fill_gap(self, finder: SeasonFinder, time: int) -> None:
+        """Pass over ticks that should have come before the one of this time, as missing ones.
 
         Only where ticks come day and night, and for gaps of up to one season.
         """
-        if not self._grid or self._newest_time is None:
-            return
-        missing = round((time - self._newest_time) / self._grid) - 1
-        if missing > max(self.seasons_):
-            return
-        while missing > 0:
-            count = min(missing, self._ticks_to_review())
-            nothing = np.full((count, 1 + len(self._columns.index)), np.nan)
-            forecasts, values = np.empty((count, 1)), nothing[:, 0].copy()
+        times = finder.missing_before(time, max(self.seasons_, default=0))
+        while times.size:
+            count = min(times.size, self._due())
+            nothing = np.full((count, len(self._columns.index)), np.nan)
             kernels.learn_many(
-                forecasts, NO_BOUNDS, NO_PLACES, values, nothing[:, 1:].copy(), self._known,
-                self._work, *self._buffers,
+                np.empty((count, 1)), NO_BOUNDS, NO_PLACES, np.full(count, np.nan), nothing,
+                self._known, self._work, *self._buffers,
             )  # fmt: skip
-            self._note_times(self._newest_time + self._grid * np.arange(1, count + 1))
-            missing -= count
+            self._look_after(times[:count])
+            times = times[count:]
 
-    def _ticks_to_review(self) -> int:
+    def _due(self) -> int:
         """How many ticks to learn before there is something to do between ticks."""
         ticks = int(self._network.clock[CLOCK.values])
-        review = self._reviews[0] - ticks if self._reviews else sys.maxsize
-        return min(review, WATCH - ticks % WATCH) if self._detector is not None else review
+        watches = (self._finder, self._drift)
+        return min(
+            (watch.due(ticks) for watch in watches if watch is not None), default=sys.maxsize
+        )
+
+    def _look_after(self, times: np.ndarray | None) -> None:
+        """Do what is due after ticks that came at these times: look for drift and for seasons."""
+        ticks = int(self._network.clock[CLOCK.values])
+        if self._drift is not None and ticks and ticks % WATCH == 0:
+            series = self._series
+            if self._drift.look(series.intervals.recent, ticks):
+                self._network.clock[CLOCK.alert] = ALERT_TICKS
+                rls_reopen(series.rls, RLS_NAMES.index("rls_short"))
+        if self._finder is not None:
+            due = self._finder.due(ticks) == 0
+            self._finder.note(times, ticks)
+            if due:
+                self._review(self._finder, ticks)
+
+    def _review(self, finder: SeasonFinder, ticks: int) -> None:
+        """Look for seasons in the ticks that have come so far."""
+        series = self._series
+        for second in self.seasons_[1:]:
+            tried = ticks - max(self._seasons_since, second)
+            errors = series.rls.errors
+            finder.try_second(second, tried, float(errors[0]), float(errors[CONTROL]))
+        values = series.history[0]
+        newest = np.arange(max(ticks - values.size, 0), ticks)
+        periods = finder.review(values[newest % values.size])
+        if finder.irregular:
+            self._add_features([ELAPSED])
+        if tuple(self._network.clock[CLOCK.periods :]) != periods:
+            self._set_periods(periods)
 
     def _path(self, path: np.ndarray, bounds: np.ndarray, places: np.ndarray, xs: Any) -> None:
         """Fill path, (h,), with forecasts of the next values, and bounds, (2, h) or (0, 0)."""
@@ -624,63 +669,6 @@ class LSTMForecaster(OnlineModel, Forecaster):
             ]
         grown.rls.regressors[:size] = old.rls.regressors
 
-    def _note_times(self, times: np.ndarray | None) -> None:
-        """Note the timestamps of ticks learned, if they had any, and review when it is time to."""
-        self._newest_time = None if times is None else int(times[-1])
-        ticks = int(self._network.clock[CLOCK.values])
-        if self._detector is not None and ticks and ticks % WATCH == 0:
-            self._watch(ticks)
-        if not self._reviews:
-            return
-        if self._times is not None and len(self._times) < ticks:
-            new = ticks - len(self._times)
-            self._times = None if times is None else [*self._times, *times[-new:].tolist()]
-        if ticks == self._reviews[0]:
-            del self._reviews[0]
-            self._review(ticks)
-
-    def _watch(self, ticks: int) -> None:
-        """Show the newest errors to the drift detector; should they have grown, learn faster.
-
-        The network's learning rate is raised for a while, and the least squares take what they
-        know for no more than a first guess.
-        """
-        detector, grown = self._detector, False
-        for error in self._series.intervals.recent.tolist():
-            if error < np.inf:
-                before = detector.estimation
-                detector.update(min(error, LARGEST_ERROR))
-                grown |= detector.drift_detected and detector.estimation > before
-        if grown:
-            self.drift_events_.append(ticks)
-            self._network.clock[CLOCK.alert] = ALERT_TICKS
-            rls_reopen(self._series.rls, RLS_NAMES.index("rls_short"))
-
-    def _review(self, ticks: int) -> None:
-        """Look for seasons in the ticks that have come so far."""
-        periods: tuple[int, ...] = (0,) * SLOTS
-        if self._times is not None:
-            times = np.array(self._times)
-            periods = seasons_of(times)
-            self._grid = grid_of(times, periods)
-            if not self._elapsed and spacing_of(times) == 0:
-                self._elapsed = True
-                self._add_features([ELAPSED])
-        if not any(periods):
-            values = self._series.history[0]
-            newest = np.arange(max(ticks - values.size, 0), ticks)
-            periods = seasons_in(values[newest % values.size])
-        if not self._reviews:
-            self._times = None
-        errors, second = self._series.rls.errors, self.seasons_[1:]
-        if second:
-            tried = ticks - max(self._seasons_since, second[0])
-            if tried >= TRIED * second[0] and errors[0] >= WORTH * errors[CONTROL]:
-                self._rejected.append(second[0])
-        periods = tuple(0 if period in self._rejected else period for period in periods)
-        if tuple(self._network.clock[CLOCK.periods :]) != periods:
-            self._set_periods(periods)
-
     def _set_periods(self, periods: tuple[int, ...]) -> None:
         """Set the seasons, with a history that holds the longest and profiles made from it.
 
@@ -695,7 +683,8 @@ class LSTMForecaster(OnlineModel, Forecaster):
         size = self._history.size // rings
         newest = range(max(known - size, 0), known)
         values = [float(self._history[tick % size]) for tick in newest]
-        size = max([LAGS, *periods, REVIEWED if self._reviews else 0]) + 2
+        finder = self._finder
+        size = max([LAGS, *periods, 0 if finder is None else finder.room()]) + 2
         self._history = np.full(rings * size, np.nan)
         series = self._series
         for tick, value in zip(newest, values, strict=True):

@@ -1,5 +1,7 @@
 """Seasons of a stream: from its timestamps, as they come, and from its values where those fail."""
 
+import sys
+
 import numpy as np
 
 # Ticks after which to look, again and again, because longer cycles take longer to show.
@@ -11,6 +13,9 @@ CYCLES = (DAY_NS, 7 * DAY_NS, 365 * DAY_NS)
 LONGEST = 20_000  # ticks; a season beyond it would take months to repeat once
 CYCLES_SEEN = 3  # of a season found in values
 LEAST_CORRELATION = 0.3
+# A second season is given up if, tried over so many of its cycles, it has made the error of least
+# squares this many times as large.
+TRIED, WORTH = 5, 1.0
 
 
 def seasons_of(timestamps: np.ndarray) -> tuple[int, ...]:
@@ -112,3 +117,67 @@ def seasons_in(values: np.ndarray) -> tuple[int, ...]:
     highest = int(peaks[heights.argmax()])
     other = highest if correlation[highest] > 1.1 * correlation[shortest] else 0
     return shortest, other
+
+
+class SeasonFinder:
+    """What `season="auto"` knows of a stream: its timestamps, seasons, and where it has gaps."""
+
+    def __init__(self) -> None:
+        self.irregular = False
+        self._reviews = list(REVIEWS)
+        self._times: list[int] | None = []  # of all ticks, unless one came without
+        self._newest: int | None = None
+        self._grid = 0  # how far apart ticks are, in nanoseconds, where gaps are to be filled
+        self._given_up: list[int] = []
+
+    def due(self, ticks: int) -> int:
+        """Ticks to the next review."""
+        return self._reviews[0] - ticks if self._reviews else sys.maxsize
+
+    def room(self) -> int:
+        """Values that the next review looks at."""
+        return REVIEWED if self._reviews else 0
+
+    def missing_before(self, time: int, longest: int) -> np.ndarray:
+        """Times of the ticks that should have come before this one, at most `longest` of them."""
+        if not self._grid or self._newest is None:
+            return np.empty(0, np.int64)
+        missing = round((time - self._newest) / self._grid) - 1
+        return self._newest + self._grid * np.arange(1, missing + 1 if missing <= longest else 1)
+
+    def until_gap(self, times: np.ndarray) -> int:
+        """How many of the ticks at these times come before the first gap."""
+        gaps = np.flatnonzero(np.diff(times) > 1.5 * self._grid) if self._grid else times[:0]
+        return int(gaps[0]) + 1 if gaps.size else times.size
+
+    def seconds_before(self, times: np.ndarray) -> np.ndarray:
+        """(T,) seconds from the tick before to each of these times; 0 backwards or unknown."""
+        before = times[:1] if self._newest is None else self._newest
+        return np.maximum(np.diff(times, prepend=before) / 1e9, 0.0)
+
+    def note(self, times: np.ndarray | None, ticks: int) -> None:
+        """Note the timestamps of ticks learned, if they had any; `ticks` have come in all."""
+        self._newest = None if times is None else int(times[-1])
+        if self._times is not None and len(self._times) < ticks:
+            new = ticks - len(self._times)
+            self._times = None if times is None else [*self._times, *times[-new:].tolist()]
+
+    def review(self, values: np.ndarray) -> tuple[int, ...]:
+        """Seasons in the ticks so far, of which `values` are the newest."""
+        del self._reviews[0]
+        periods: tuple[int, ...] = (0,) * SLOTS
+        if self._times is not None:
+            times = np.array(self._times)
+            periods = seasons_of(times)
+            self._grid = grid_of(times, periods)
+            self.irregular |= spacing_of(times) == 0
+        if not any(periods):
+            periods = seasons_in(values)
+        if not self._reviews:
+            self._times = None
+        return tuple(0 if period in self._given_up else period for period in periods)
+
+    def try_second(self, period: int, ticks: int, error: float, error_without: float) -> None:
+        """Give up a second season that for so many ticks has been of no use to least squares."""
+        if ticks >= TRIED * period and error >= WORTH * error_without:
+            self._given_up.append(period)
