@@ -12,13 +12,14 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parent / "docs" / "benchmarks.md"
 NAMES = ["learn", "predict", "step", "tail", "throughput", "roofline", "cold_start", "threads"]
+ON_DATA = ["accuracy", "leave_one_out", "ett"]  # to be run one by one, with a folder of streams
 
 
 def write_page() -> None:
     """Replace what stands below the page's marker with the newest results."""
     head, marker, _ = PAGE.read_text().partition("<!-- results -->\n")
     sections = []
-    for name in ["learn", "learn_grid", *NAMES[1:], "deep_river"]:
+    for name in ["learn", "learn_grid", *NAMES[1:], "deep_river", *ON_DATA]:
         path = FOLDER / "results" / f"{name}.json"
         if path.exists():
             content = json.loads(path.read_text())

@@ -11,7 +11,6 @@ from .drift import DriftWatch
 from .errors import InputError, ParameterError
 from .features import as_number, as_table, as_times, as_vector, time_of
 from .kernels import forecaster as kernels
-from .kernels.committee import gate
 from .kernels.intervals import LEVELS, PRIOR
 from .kernels.rls import rls_reopen, rls_start_control
 from .layout import (
@@ -295,8 +294,8 @@ class LSTMForecaster(OnlineModel, Forecaster):
             return {
                 name: {
                     "weight": float(committee.weights[0, e]),
-                    "gate": gate(committee, 0, e),
-                    "change": float(committee.scales[origin] * gate(committee, 0, e) * outputs[e]),
+                    "gate": float(committee.gates[0, e]),
+                    "change": float(committee.scales[origin] * committee.gates[0, e] * outputs[e]),
                 }
                 for e, name in enumerate(self._member_names())
                 if committee.members[e]
@@ -536,10 +535,8 @@ class LSTMForecaster(OnlineModel, Forecaster):
     def _due(self) -> int:
         """How many ticks to learn before there is something to do between ticks."""
         ticks = int(self._network.clock[CLOCK.values])
-        watches = (self._finder, self._drift)
-        return min(
-            (watch.due(ticks) for watch in watches if watch is not None), default=sys.maxsize
-        )
+        due = sys.maxsize if self._finder is None else self._finder.due(ticks)
+        return due if self._drift is None else min(due, self._drift.due(ticks))
 
     def _look_after(self, times: np.ndarray | None) -> None:
         """Do what is due after ticks that came at these times: look for drift and for seasons."""

@@ -416,6 +416,7 @@ class Committee(NamedTuple):
     weights: np.ndarray  # (K, M) in the mixture
     products: np.ndarray  # (K, M) running mean of output x what it should have been
     squares: np.ndarray  # (K, M) running mean of output^2
+    gates: np.ndarray  # (K, M) how much of an output to believe, 0 to 1
     errors: np.ndarray  # (K,) running mean absolute error of the mixture
     outputs: np.ndarray  # (K * K, M) of origin o in rows o K .. o K + K - 1
     values: np.ndarray  # (K,) newest value at each origin
@@ -506,10 +507,9 @@ def least_squares_size(N):
 @jit_part
 def series_size(shape):
     """Length of the statistics buffer of a series."""
-    C, N, M, K = scaled_size(shape), regressors_size(shape), committee_size(shape), shape.horizon
-    return (
-        3 * C + 2 + shape.features + least_squares_size(N) + M + 3 * K * M + K + K * K * M + 2 * K
-    )
+    C, M, K = scaled_size(shape), committee_size(shape), shape.horizon
+    committee = M + 4 * K * M + K + K * K * M + 2 * K
+    return 3 * C + 2 + shape.features + least_squares_size(regressors_size(shape)) + committee
 
 
 @jit_part
@@ -532,7 +532,7 @@ def committee_views(buffer, start, shape) -> Committee:
     """Open the committee that starts at `start`."""
     K, M = shape.horizon, committee_size(shape)
     weights = start + M
-    errors = weights + 3 * K * M
+    errors = weights + 4 * K * M
     outputs = errors + K
     values = outputs + K * K * M
     return Committee(
@@ -540,6 +540,7 @@ def committee_views(buffer, start, shape) -> Committee:
         matrix(buffer, weights, K, M),
         matrix(buffer, weights + K * M, K, M),
         matrix(buffer, weights + 2 * K * M, K, M),
+        matrix(buffer, weights + 3 * K * M, K, M),
         row(buffer, errors, K),
         matrix(buffer, outputs, K * K, M),
         row(buffer, values, K),

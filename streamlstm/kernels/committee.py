@@ -20,23 +20,11 @@ SMALLEST_ERROR = 1e-3
 
 
 @jit_part
-def gate(committee: Committee, k, e):
-    """How much of member e's output for horizon index k to believe, 0 to 1.
-
-    The slope of a running regression of what the output should have been on what it was: 1 for
-    outputs that are right on average, 0 for noise, so that noise leaves the last value standing.
-    """
-    if not committee.squares[k, e] > 0.0:
-        return 0.0
-    return min(max(committee.products[k, e] / committee.squares[k, e], 0.0), 1.0)
-
-
-@jit_part
 def mixture(committee: Committee, k, outputs):
     """The committee's output: gated outputs (M,) of the members, by their weights."""
     total = 0.0
     for e in range(outputs.size):
-        total += committee.weights[k, e] * gate(committee, k, e) * outputs[e]
+        total += committee.weights[k, e] * committee.gates[k, e] * outputs[e]
     return total
 
 
@@ -48,7 +36,9 @@ def committee_learn(committee: Committee, k, outputs, target, seen):
     Exponentiated gradient on the absolute error, in units of what is usual, with fixed share
     (Kivinen & Warmuth 1997; Herbster & Warmuth 1998): a member gains weight for pulling towards the
     target, and none is ever lost. Forecasts of the same value overlap: k of them carry the
-    evidence of sqrt(k). The gates' regression counts large errors less, as `rls_learn` does.
+    evidence of sqrt(k). A gate is the slope of a running regression of what the output should have
+    been on what it was, which counts large errors less, as `rls_learn` does: 1 for outputs that are
+    right on average, 0 for noise, so that noise leaves the last value standing.
     """
     weights, M = committee.weights, outputs.size
     thin = 1.0 / math.sqrt(k + 1.0)
@@ -60,7 +50,7 @@ def committee_learn(committee: Committee, k, outputs, target, seen):
     towards = 1.0 if mixed < target else -1.0
     total, members = 0.0, 0.0
     for e in range(M):
-        pull = clip_output(towards * (gate(committee, k, e) * outputs[e] - mixed) / usual)
+        pull = clip_output(towards * (committee.gates[k, e] * outputs[e] - mixed) / usual)
         weights[k, e] *= math.exp(LEARNING_RATE * thin * pull)
         total += weights[k, e]
         members += committee.members[e]
@@ -73,3 +63,7 @@ def committee_learn(committee: Committee, k, outputs, target, seen):
         weight = 1.0 if error <= GATE_HUBER * usual else GATE_HUBER * usual / error
         committee.products[k, e] += rate * (weight * output * target - committee.products[k, e])
         committee.squares[k, e] += rate * (weight * output * output - committee.squares[k, e])
+        slope = 0.0
+        if committee.squares[k, e] > 0.0:
+            slope = committee.products[k, e] / committee.squares[k, e]
+        committee.gates[k, e] = min(max(slope, 0.0), 1.0)
