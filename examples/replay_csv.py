@@ -18,7 +18,7 @@ def main() -> None:
     """Score one-step forecasts of the oil price."""
     source = CSVSource(DATA, time="date", target="price")
     model, score = LSTMForecaster(), Score()
-    for batch, forecasts in run(model, source):
+    for batch, forecasts, _ in run(model, source):
         score.update(batch.values, forecasts[:, 0])
     print(f"seasons found: {model.seasons_} ticks")
     print(score.result())

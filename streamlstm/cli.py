@@ -16,10 +16,12 @@ from .errors import ParameterError, StreamLSTMError
 
 if TYPE_CHECKING:
     from .evaluate import Result
+    from .forecaster import LSTMForecaster
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 PLOTS = (".png", ".html")
+LONGEST_HORIZON = 168  # that a replay trains; memory grows with its square
 
 
 def main() -> None:
@@ -50,6 +52,16 @@ def _season(text: str) -> Any:
     return periods
 
 
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _interval(share: float | None) -> float | None:
+    if share is not None and not 0 < share <= 0.99:
+        raise typer.BadParameter(f"expected a share above 0, at most 0.99; got {share:g}")
+    return share
+
+
 def _plot_path(path: Path | None) -> Path | None:
     if path is not None and path.suffix.lower() not in PLOTS:
         raise typer.BadParameter(f"expected a name that ends in {' or '.join(PLOTS)}")
@@ -77,10 +89,27 @@ def replay(
         str,
         typer.Option(metavar="A,B", help="Columns that help from the tick after they arrived on."),
     ] = "",
+    known: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B", help="Columns known in advance, which help for their own tick."
+        ),
+    ] = "",
     season: Annotated[
         Any, typer.Option(parser=_season, metavar="auto|none|N[,M]", help="Seasons in ticks.")
     ] = "auto",
     horizon: Annotated[int, typer.Option(min=1, help="Ticks ahead to forecast.")] = 1,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            callback=_interval,
+            help="Add intervals that this share of the values should lie in, such as 0.9.",
+        ),
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(metavar="accurate|fast", help="Smaller errors, or less work a tick.")
+    ] = "accurate",
     hidden_size: Annotated[int, typer.Option(min=1, help="Units of the LSTM.")] = 32,
     window: Annotated[int, typer.Option(min=1, help="Ticks that gradients reach back.")] = 20,
     learning_rate: Annotated[float, typer.Option(min=0, help="Step size of Adam.")] = 0.002,
@@ -112,11 +141,12 @@ def replay(
     from .runner import run
 
     console = Console(stderr=True, highlight=False)
+    in_advance = _names(known)
     source = _connector("csv", "source")(
         file,
         time=None if time_column == "none" else time_column,
         target=target,
-        features=[name.strip() for name in features.split(",") if name.strip()],
+        features=list(dict.fromkeys(_names(features) + in_advance)),
     )
     guessed = [
         f"{what} column {name or 'none'}"
@@ -128,18 +158,23 @@ def replay(
     ]
     if guessed:
         console.print(f"guessed: {', '.join(guessed)}", markup=False)
+    if source.target in in_advance:
+        raise ParameterError(f"--known names {source.target!r}, the column to forecast")
     model = LSTMForecaster(
         hidden_size=hidden_size,
         window=window,
         learning_rate=learning_rate,
         season=None if season == "none" else season,
+        preset=preset,
+        horizon=min(max(horizon, 24), LONGEST_HORIZON),
+        known_features=tuple(in_advance) or None,
         seed=seed,
     )
-    trial = model.clone()  # loads the kernels, or compiles them and says so, before the clock runs
-    trial.learn_many([0.0, 1.0])
-    trial.forecast(2)  # which finding the seasons takes
+    # Loads the kernel, or compiles it and says so, before the clock runs.
+    model.clone().learn_many([0.0, 1.0])
 
-    score, newest = Score(), deque[tuple[str, float, float]](maxlen=STRETCH)
+    score, newest = Score(), deque[tuple[Any, ...]](maxlen=STRETCH)
+    alpha = None if interval is None else 1 - interval
     columns = (
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%  {task.fields[ticks]:,} ticks"),
@@ -148,17 +183,21 @@ def replay(
     with ExitStack() as stack:
         sink = None
         if output is not None:
-            sink = stack.enter_context(_connector("csv", "sink")(output, horizon))
+            sink = stack.enter_context(
+                _connector("csv", "sink")(output, horizon, alpha is not None)
+            )
         progress = stack.enter_context(
             Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         )
         task = progress.add_task("", total=1.0, ticks=0)
         ticks, start = 0, time.perf_counter()
-        for batch, forecasts in run(model, source, horizon, limit):
-            score.update(batch.values, forecasts[:, 0])
+        for batch, forecasts, bounds in run(model, source, horizon, limit, alpha):
+            first = None if bounds is None else bounds[:, :, 0]
+            score.update(batch.values, forecasts[:, 0], first)
             if sink is not None:
-                sink.write(batch, forecasts)
-            newest.extend(zip(batch.labels, batch.values, forecasts[:, 0], strict=True))
+                sink.write(batch, forecasts, bounds)
+            ends = () if first is None else tuple(first.T)
+            newest.extend(zip(batch.labels, batch.values, forecasts[:, 0], *ends, strict=True))
             ticks += len(batch)
             done = max(source.fraction_read, ticks / limit if limit else 0.0)
             progress.update(task, completed=done, ticks=ticks)
@@ -168,13 +207,13 @@ def replay(
         console.print(f"note: {warning}", markup=False)
     result = score.result()
     if plot is not None:
-        save_plot(plot, f"{file.name}: {source.target}", newest, score)
+        save_plot(plot, f"{file.name}: {source.target}", newest, score, interval)
     if as_json:
         figures = asdict(result) | {"seconds": seconds, "ticks_per_second": ticks / seconds}
-        print(json.dumps({name: value for name, value in figures.items() if name != "scored"}))
+        left_out = ["scored"] if interval else ["scored", "coverage", "interval_width"]
+        print(json.dumps({name: figures[name] for name in figures if name not in left_out}))
     else:
-        seasons = ", ".join(map(str, model.seasons_)) or "none"
-        _print_table(file.name, source.target, seasons, result, seconds)
+        _print_table(f"{file.name}: {source.target}", model, result, interval, seconds)
 
 
 @app.command()
@@ -192,22 +231,29 @@ def _connector(system: str, kind: str) -> Any:
     return entry_points(group=f"streamlstm.{kind}s")[system].load()
 
 
-def _print_table(file: str, target: str, seasons: str, result: "Result", seconds: float) -> None:
+def _print_table(
+    title: str, model: "LSTMForecaster", result: "Result", interval: float | None, seconds: float
+) -> None:
     from rich.console import Console
     from rich.table import Table
 
     def shown(figure: float | None) -> str:
         return "-" if figure is None else f"{figure:.6g}"
 
-    table = Table(title=f"{file}: {target}", title_style="bold", show_header=False)
+    table = Table(title=title, title_style="bold", show_header=False)
     table.add_column(justify="left")
     table.add_column(justify="right")
     table.add_row("ticks", f"{result.ticks:,}")
     table.add_row("  of these scored, after the first tenth", f"{result.scored:,}")
-    table.add_row("seasons, ticks", seasons)
+    table.add_row("seasons, ticks", ", ".join(map(str, model.seasons_)) or "none")
+    if model.drift_events_:
+        table.add_row("drift events", f"{len(model.drift_events_):,}")
     table.add_row("MAE", shown(result.mae))
     table.add_row("RMSE", shown(result.rmse))
     table.add_row("MASE, MAE over that of the last value", shown(result.mase))
+    if interval is not None:
+        table.add_row(f"coverage of the {100 * interval:g}% interval", shown(result.coverage))
+        table.add_row("mean width", shown(result.interval_width))
     table.add_row("ticks per second", f"{result.ticks / seconds:,.0f}")
     Console().print(table)
 

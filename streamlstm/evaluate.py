@@ -1,7 +1,7 @@
 """Prequential scores: every forecast is compared with the value that came after it was made."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,33 +22,47 @@ class Result:
     mae: float | None  # mean absolute error
     rmse: float | None  # root mean squared error
     mase: float | None  # MAE over that of the last-value forecast on the same ticks
+    coverage: float | None = None  # share of these ticks in their intervals, ends included
+    interval_width: float | None = None  # mean
 
 
 class Score:
-    """Collects errors as a stream goes by; 16 bytes a tick.
+    """Collects errors as a stream goes by; 25 bytes a tick.
 
     Examples
     --------
     >>> import numpy as np
     >>> score = Score()
-    >>> score.update(np.array([1.0, 2.0, 4.0]), np.array([np.nan, 1.5, 3.0]))
-    >>> score.result()
-    Result(ticks=3, scored=2, mae=0.75, rmse=0.790..., mase=0.5)
+    >>> bounds = np.array([[np.nan, np.nan], [1.0, 2.0], [2.0, 3.5]])
+    >>> score.update(np.array([1.0, 2.0, 4.0]), np.array([np.nan, 1.5, 3.0]), bounds)
+    >>> result = score.result()
+    >>> result.scored, result.mae, result.mase, result.coverage, result.interval_width
+    (2, 0.75, 0.5, 0.5, 1.25)
 
     """
 
     def __init__(self) -> None:
         self._errors: list[np.ndarray] = []
         self._naive_errors: list[np.ndarray] = []
+        self._inside: list[np.ndarray] = []
+        self._widths: list[np.ndarray] = []
         self._last = np.nan
 
-    def update(self, values: np.ndarray, forecasts: np.ndarray) -> None:
-        """Compare T values with their one-step forecasts, NaN where there is none."""
+    def update(
+        self, values: np.ndarray, forecasts: np.ndarray, bounds: np.ndarray | None = None
+    ) -> None:
+        """Compare T values with their one-step forecasts, NaN where there is none.
+
+        bounds: (T, 2) lower and upper ends of the intervals around them, if there are any.
+        """
         before = _last_known(values, self._last)
         values = np.where(np.isfinite(values), values, np.nan)
         unknown = np.isnan(forecasts)
         self._errors.append(np.abs(forecasts - values))
         self._naive_errors.append(np.where(unknown, np.nan, np.abs(before[:-1] - values)))
+        lower, upper = np.full((2, values.size), np.nan) if bounds is None else bounds.T
+        self._inside.append((lower <= values) & (values <= upper))
+        self._widths.append(upper - lower)
         self._last = before[-1]
 
     @property
@@ -66,8 +80,13 @@ class Score:
         errors, naive = self.errors, self.naive_errors
         ticks = errors.size
         scored = np.isfinite(errors) & (np.arange(ticks) >= int(LEFT_OUT * ticks))
-        errors, naive = errors[scored], naive[scored]
-        return _summary(ticks, errors, naive)
+        result = _summary(ticks, errors[scored], naive[scored])
+        widths = np.concatenate(self._widths or [np.empty(0)])
+        bounded = scored & ~np.isnan(widths)
+        if not bounded.any():
+            return result
+        coverage = float(np.concatenate(self._inside)[bounded].mean())
+        return replace(result, coverage=coverage, interval_width=float(widths[bounded].mean()))
 
 
 def evaluate(

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from streams import mase, random_walk, seasonal
 
-from streamlstm import cli
+from streamlstm import LSTMForecaster, cli
 
 
 @pytest.fixture
@@ -44,10 +44,10 @@ def stream(tmp_path):
 
 
 def test_says_what_it_guessed_and_prints_a_table(streamlstm, stream):
-    code, out, err = streamlstm("replay", stream)
+    code, out, err = streamlstm("replay", stream, "--limit", 1000)
     assert code == 0
     assert "guessed: time column time, target column load" in err
-    for word in ("1,200", "24, 168", "MAE", "RMSE", "MASE", "ticks per second"):
+    for word in ("1,000", "24, 168", "MAE", "RMSE", "MASE", "ticks per second"):
         assert word in out
 
 
@@ -83,7 +83,89 @@ def test_output_for_several_horizons(streamlstm, stream, tmp_path):
     assert three["forecast_3"].isna().sum() == 3
 
 
-def test_no_forecast_depends_on_the_future(streamlstm, stream, tmp_path):
+def test_a_horizon_beyond_the_model_s_own(streamlstm, stream, tmp_path):
+    path = tmp_path / "out.csv"
+    arguments = ["--horizon", 30, "--limit", 200, "--preset", "fast"]
+    assert streamlstm("replay", stream, "--output", path, *arguments)[0] == 0
+    assert pd.read_csv(path)["forecast_30"].isna().sum() == 30
+
+
+def test_intervals_are_those_of_the_model(streamlstm, stream, tmp_path):
+    path, ticks = tmp_path / "out.csv", 300
+    arguments = ["--preset", "fast", "--limit", ticks, "--horizon", 2, "--output", path]
+    _, out, _ = streamlstm("replay", stream, "--interval", 0.8, "--json", *arguments)
+    result, frame, rows = json.loads(out), pd.read_csv(path), pd.read_csv(stream)[:ticks]
+    names = ["forecast", "lower", "upper", "forecast_2", "lower_2", "upper_2"]
+    assert list(frame) == ["timestamp", "value", *names]
+    times = pd.to_datetime(rows["time"]).to_numpy()
+    model = LSTMForecaster(preset="fast")
+    forecasts, bounds = model.learn_many(rows["load"], None, times, horizon=2, alpha=0.2)
+    columns = {"forecast": forecasts, "lower": bounds[:, 0], "upper": bounds[:, 1]}
+    for name, made in columns.items():
+        np.testing.assert_allclose(frame[name], made[:, 0])
+        np.testing.assert_allclose(frame[f"{name}_2"][1:], made[:-1, 1])
+    scored = frame[30:]
+    inside = scored["value"].between(scored["lower"], scored["upper"])
+    assert result["coverage"] == pytest.approx(inside.mean())
+    assert result["interval_width"] == pytest.approx((scored["upper"] - scored["lower"]).mean())
+    assert 0.7 < result["coverage"] < 0.9
+
+
+def test_intervals_leave_the_forecasts_as_they_are(streamlstm, stream, tmp_path):
+    with_, without = tmp_path / "with.csv", tmp_path / "without.csv"
+    fast = ["--preset", "fast", "--limit", 300]
+    streamlstm("replay", stream, *fast, "--output", with_, "--interval", 0.9)
+    streamlstm("replay", stream, *fast, "--output", without)
+    assert pd.read_csv(with_)["forecast"].equals(pd.read_csv(without)["forecast"])
+
+
+def test_the_table_tells_of_intervals(streamlstm, stream):
+    arguments = ["--preset", "fast", "--limit", 300]
+    for interval, shown in [(0.9, "90%"), (0.975, "97.5%")]:
+        _, out, _ = streamlstm("replay", stream, *arguments, "--interval", interval)
+        assert f"coverage of the {shown} interval" in out
+        assert "mean width" in out
+    _, out, _ = streamlstm("replay", stream, *arguments)
+    assert "interval" not in out
+    assert "drift" not in out
+
+
+def test_the_table_counts_drift_events(streamlstm, tmp_path):
+    path, ticks = tmp_path / "drift.csv", 3000
+    noise = np.random.default_rng(0).normal(size=ticks)
+    noise[2000:] *= 5
+    pd.DataFrame({"y": noise}).to_csv(path, index=False)
+    _, out, _ = streamlstm("replay", path, "--preset", "fast")
+    line = next(line for line in out.splitlines() if "drift events" in line)
+    model = LSTMForecaster(preset="fast")
+    model.learn_many(noise)
+    assert int(line.split("│")[2]) == len(model.drift_events_) > 0
+
+
+def test_presets(streamlstm, stream, tmp_path):
+    outputs = []
+    for preset in ([], ["--preset", "accurate"], ["--preset", "fast"]):
+        path = tmp_path / "out.csv"
+        streamlstm("replay", stream, *preset, "--limit", 300, "--output", path)
+        outputs.append(path.read_bytes())
+    assert outputs[0] == outputs[1] != outputs[2]
+
+
+def test_known_columns_help_for_their_own_tick(streamlstm, tmp_path):
+    path, noise = tmp_path / "known.csv", np.random.default_rng(0).normal(size=1500)
+    pd.DataFrame({"y": seasonal(1500) + 9 * noise, "cause": noise}).to_csv(path, index=False)
+    mae = {}
+    for option in ("--features", "--known"):
+        arguments = ["--target", "y", "--preset", "fast", "--json", option, "cause"]
+        mae[option] = json.loads(streamlstm("replay", path, *arguments)[1])["mae"]
+    both = ["--features", "cause", "--known", " cause ,"]
+    _, out, _ = streamlstm("replay", path, "--target", "y", "--preset", "fast", "--json", *both)
+    assert mae["--known"] < 0.5 * mae["--features"]
+    assert json.loads(out)["mae"] == mae["--known"]
+
+
+@pytest.mark.parametrize(("option", "told_apart"), [("--features", 702), ("--known", 701)])
+def test_no_forecast_depends_on_the_future(streamlstm, stream, tmp_path, option, told_apart):
     outputs = []
     whole, lines = stream, stream.read_text().splitlines(keepends=True)
     altered, cut = tmp_path / "altered.csv", tmp_path / "cut.csv"
@@ -91,12 +173,12 @@ def test_no_forecast_depends_on_the_future(streamlstm, stream, tmp_path):
     cut.write_text("".join(lines[:701]))
     for path in (whole, altered, cut):
         output = tmp_path / f"out_{path.name}"
-        arguments = ["--features", "wind", "--output", output, "--horizon", 2]
+        arguments = [option, "wind", "--output", output, "--horizon", 2, "--interval", 0.9]
         assert streamlstm("replay", path, *arguments)[0] == 0
         outputs.append([line.split(",")[2:] for line in output.read_text().splitlines()])
-    assert outputs[0][:702] == outputs[1][:702]
+    assert outputs[0][:told_apart] == outputs[1][:told_apart]
     assert outputs[0][:701] == outputs[2]
-    assert outputs[0][702:] != outputs[1][702:]
+    assert outputs[0][told_apart] != outputs[1][told_apart]
 
 
 def test_the_same_seed_gives_the_same_bytes(streamlstm, stream, tmp_path):
@@ -129,11 +211,17 @@ def test_time_none_takes_the_file_as_it_comes(streamlstm, stream, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "html"])
-def test_plots(streamlstm, stream, tmp_path, suffix):
+@pytest.mark.parametrize("interval", [[], ["--interval", 0.9]])
+def test_plots(streamlstm, stream, tmp_path, suffix, interval):
     path = tmp_path / f"plot.{suffix}"
-    assert streamlstm("replay", stream, "--plot", path)[0] == 0
-    head = path.read_bytes()[:200]
-    assert head.startswith(b"\x89PNG") if suffix == "png" else b"<svg" in path.read_bytes()
+    arguments = ["--plot", path, "--preset", "fast", "--limit", 300, *interval]
+    assert streamlstm("replay", stream, *arguments)[0] == 0
+    picture = path.read_bytes()
+    if suffix == "png":
+        assert picture.startswith(b"\x89PNG")
+    else:
+        assert b"<svg" in picture
+        assert (b'<g id="interval">' in picture) == bool(interval)
 
 
 def test_a_constant_stream_has_no_mase(streamlstm, tmp_path):
@@ -150,9 +238,13 @@ def test_very_short_streams(streamlstm, tmp_path, rows):
     path = tmp_path / "short.csv"
     path.write_text("y\n" + rows)
     arguments = ["--target", "y", "--output", tmp_path / "o.csv", "--plot", tmp_path / "p.png"]
-    code, out, _ = streamlstm("replay", path, "--json", "--horizon", 4, *arguments)
+    arguments += ["--horizon", 4, "--interval", 0.5]
+    code, out, _ = streamlstm("replay", path, "--json", *arguments)
+    result = json.loads(out)
     assert code == 0
-    assert json.loads(out)["ticks"] == rows.count("\n")
+    assert result["ticks"] == rows.count("\n")
+    assert (result["coverage"] is None) == (result["mae"] is None)
+    assert (result["interval_width"] is None) == (result["mae"] is None)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +253,8 @@ def test_very_short_streams(streamlstm, tmp_path, rows):
         ("", [], "is empty"),
         ("time,y\n2024-01-01,1\n2024-01-02,x\n", ["--target", "y"], "line 3, column 'y'"),
         ("time,y\n2024-01-01,1\n", ["--target", "z"], "no column 'z'"),
+        ("time,y\n2024-01-01,1\n", ["--known", "z"], "no column 'z'"),
+        ("time,y\n2024-01-01,1\n", ["--known", "time"], "column 'time' is the time"),
         ("y\n1\n", ["--output", "/nowhere/out.csv"], "/nowhere/out.csv"),
         ("y\n1\n", ["--plot", "/nowhere/out.png"], "/nowhere/out.png"),
     ],
@@ -189,6 +283,13 @@ def test_bad_data_ends_with_one_line_and_code_1(streamlstm, tmp_path, text, argu
         ["replay", "FILE", "--learning-rate", "-1"],
         ["replay", "FILE", "--learning-rate", "nan"],
         ["replay", "FILE", "--plot", "plot.gif"],
+        ["replay", "FILE", "--interval", "0"],
+        ["replay", "FILE", "--interval", "-0.5"],
+        ["replay", "FILE", "--interval", "0.995"],
+        ["replay", "FILE", "--interval", "90"],
+        ["replay", "FILE", "--interval", "nan"],
+        ["replay", "FILE", "--preset", "slow"],
+        ["replay", "FILE", "--known", "load"],
         ["replay", "FILE", "--colour"],
     ],
 )

@@ -178,6 +178,22 @@ def test_a_bad_cell_deep_in_a_large_file_is_found(write):
         list(CSVSource(path))
 
 
+def test_the_sink_puts_intervals_after_their_forecasts(tmp_path):
+    path, labels = tmp_path / "out.csv", ["a", "b", "c"]
+    forecasts = np.array([[np.nan] * 2, [2.0, 3.0], [4.0, 5.0]])
+    bounds = np.stack([forecasts - 1, forecasts + 0.5], axis=1)
+    with CSVSink(path, horizon=2, intervals=True) as sink:
+        for part in (slice(0, 2), slice(2, 3)):
+            batch = Batch(np.ones(3)[part], {}, None, labels[part])
+            sink.write(batch, forecasts[part], bounds[part])
+    assert path.read_text().splitlines() == [
+        "timestamp,value,forecast,lower,upper,forecast_2,lower_2,upper_2",
+        "a,1.0,,,,,,",
+        "b,1.0,2.0,1.0,2.5,,,",
+        "c,1.0,4.0,3.0,4.5,3.0,2.0,3.5",
+    ]
+
+
 def test_the_sink_puts_each_forecast_beside_the_tick_it_is_for(tmp_path):
     path = tmp_path / "out.csv"
     forecasts = np.array([[np.nan] * 3, [1.1, 1.2, 1.3], [2.1, 2.2, 2.3], [3.1, 3.2, 3.3]])

@@ -136,6 +136,44 @@ def test_one_step_is_what_score_says():
     assert result.mase == pytest.approx(total.result().mase)
 
 
+def test_coverage_counts_the_scored_ticks_whose_intervals_hold_them():
+    values = np.array([9.0, 9.0, *range(18)])
+    forecasts = np.full(20, 8.0)
+    bounds = np.column_stack([forecasts - 3, forecasts + 1])  # 5 to 9, ends included
+    values[8], forecasts[9] = np.nan, np.nan  # would be 6 and 7
+    total = Score()
+    for part in (slice(0, 7), slice(7, 20)):
+        total.update(values[part], forecasts[part], bounds[part])
+    result = total.result()
+    assert result.scored == 16
+    assert result.coverage == pytest.approx(3 / 16)
+    assert result.interval_width == 4.0
+
+
+def test_coverage_of_normal_noise():
+    values = np.random.default_rng(0).normal(size=20_000)
+    total = Score()
+    total.update(values, np.zeros_like(values), np.tile([-1.6449, 1.6449], (values.size, 1)))
+    assert total.result().coverage == pytest.approx(0.9, abs=0.01)
+
+
+def test_an_interval_of_width_zero_holds_its_value():
+    total = Score()
+    forecasts, bounds = LSTMForecaster().learn_many(np.ones(50), alpha=0.1)
+    total.update(np.ones(50), forecasts[:, 0], bounds[:, :, 0])
+    assert (total.result().coverage, total.result().interval_width) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("bounds", [None, np.full((4, 2), np.nan)])
+def test_no_coverage_without_intervals(bounds):
+    total = Score()
+    assert total.result() == Result(0, 0, None, None, None)
+    total.update(np.arange(4.0), np.array([np.nan, 1.0, 2.0, 3.0]), bounds)
+    assert total.result() == Result(4, 3, 0.0, 0.0, 0.0)
+    assert total.result().coverage is None
+    assert total.result().interval_width is None
+
+
 def test_a_path_is_that_of_learn_many():
     values = seasonal(400)
     paths = LSTMForecaster().learn_many(values, horizon=3)

@@ -291,25 +291,34 @@ class CSVSource:
 class CSVSink:
     """Forecasts beside the values they are for, one row a tick.
 
-    Columns `timestamp,value,forecast` and, for more than one horizon, `forecast_2` and so on;
-    `forecast_h` in the row of tick t is the forecast of t made h ticks before it was seen. Empty
-    where there is none.
+    Columns `timestamp,value,forecast`, with intervals also `lower,upper`, and, for more than one
+    horizon, `forecast_2,lower_2,upper_2` and so on; those with `_h` in the row of tick t are of the
+    forecast of t made h ticks before it was seen. Empty where there is none.
     """
 
-    def __init__(self, path: str | Path, horizon: int):
+    def __init__(self, path: str | Path, horizon: int, intervals: bool = False):
         self._file = Path(path).open("w", encoding="utf-8", newline="")  # noqa: SIM115, closed on exit
-        names = ["forecast", *(f"forecast_{h}" for h in range(2, horizon + 1))]
-        self._file.write(",".join(["timestamp", "value", *names]) + "\n")
-        self._earlier = np.full((horizon - 1, horizon), np.nan)
+        kinds = ["forecast", "lower", "upper"] if intervals else ["forecast"]
+        self._names = [
+            kind if h == 1 else f"{kind}_{h}" for h in range(1, horizon + 1) for kind in kinds
+        ]
+        self._file.write(",".join(["timestamp", "value", *self._names]) + "\n")
+        self._earlier = np.full((horizon - 1, len(kinds), horizon), np.nan)
 
-    def write(self, batch: Batch, forecasts: np.ndarray) -> None:
-        """Append a batch. forecasts: (T, K) made before each tick for it and those that follow."""
+    def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None = None) -> None:
+        """Append a batch.
+
+        forecasts: (T, K) made before each tick for it and those that follow; bounds: (T, 2, K) ends
+        of the intervals around them, if there are any.
+        """
         ticks, horizon = forecasts.shape
-        rows = np.concatenate([self._earlier, forecasts])
+        made = [forecasts[:, None]] if bounds is None else [forecasts[:, None], bounds]
+        rows = np.concatenate([self._earlier, np.concatenate(made, axis=1)])
         table: dict[str, object] = {"timestamp": batch.labels, "value": batch.values}
-        for h in range(horizon):
-            start = horizon - 1 - h
-            table[f"forecast_{h + 1}"] = rows[start : start + ticks, h]
+        columns = [
+            column for h in range(horizon) for column in rows[horizon - 1 - h :][:ticks, :, h].T
+        ]
+        table.update(zip(self._names, columns, strict=True))
         self._earlier = rows[ticks:]
         pd.DataFrame(table).to_csv(self._file, header=False, index=False, lineterminator="\n")
 
