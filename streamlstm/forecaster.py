@@ -494,7 +494,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
 
         See `kernels.forecaster.learn_many`; times: (T,) nanoseconds.
         """
-        work, start, finder = self._work_for(forecasts.shape[1]), 0, self._finder
+        start, finder = 0, self._finder
         while start < values.size:
             if finder is not None and times is not None:
                 self._fill_gap(finder, int(times[start]))
@@ -509,6 +509,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
             if finder is not None and finder.irregular and times is not None:
                 elapsed = self._columns.index[ELAPSED]
                 rows[:, elapsed] = np.log1p(finder.seconds_before(times[part]))
+            work = self._work_for(forecasts.shape[1])  # a review may have changed its size
             kernels.learn_many(
                 forecasts[part], bounds[part], places, values[part], rows, self._known,
                 work, *self._buffers,
@@ -652,7 +653,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
             (past_views(self._past, self._network.settings), old_past),
         ]:
             grow(larger, smaller)
-        grown.extremes[:] = old.extremes
+        grown.sane[:] = old.sane
         grown.features[: old.features.size] = old.features
         grown.features[old.features.size :] = np.nan
         grown.rls.deviations[:] = old.rls.deviations
@@ -686,7 +687,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
         series = self._series
         for tick, value in zip(newest, values, strict=True):
             clock[CLOCK.values] = tick
-            kernels.remember(clock, series, value, np.nan)
+            kernels.remember(clock, series, value, value, np.nan)
         clock[CLOCK.values] = known
         if any(new not in (0, old) for new, old in zip(periods, before, strict=True)):
             for r in {*range(RLS + 1)} - {RLS - 1}:

@@ -333,21 +333,26 @@ def past_views(buffer, s) -> Past:
     return Past(matrix(buffer, 0, C, I), matrix(buffer, C * I, C, K))
 
 
+SCALER = 4  # arrays of a scaler
+
+
 class Scaler(NamedTuple):
     """Running statistics of C channels (see `kernels.scaling`)."""
 
     counts: np.ndarray  # (C,) values seen
     center: np.ndarray  # (C,)
     spread: np.ndarray  # (C,)
+    beyond: np.ndarray  # (C,) values in a row that were out of reach
 
 
 @jit_part
 def scaler_views(buffer, channels) -> Scaler:
-    """Open the statistics of C channels, the first 3C values of a buffer."""
+    """Open the statistics of C channels, the first SCALER C values of a buffer."""
     return Scaler(
         row(buffer, 0, channels),
         row(buffer, channels, channels),
         row(buffer, 2 * channels, channels),
+        row(buffer, 3 * channels, channels),
     )
 
 
@@ -483,7 +488,7 @@ class SeriesViews(NamedTuple):
 
     shape: Shape
     scaler: Scaler
-    extremes: np.ndarray  # (2,) smallest and largest value
+    sane: np.ndarray  # (3,) smallest, largest and newest value, spikes cut off
     features: np.ndarray  # (F,) as they last arrived
     rls: LeastSquares
     committee: Committee
@@ -509,7 +514,7 @@ def series_size(shape):
     """Length of the statistics buffer of a series."""
     C, M, K = scaled_size(shape), committee_size(shape), shape.horizon
     committee = M + 4 * K * M + K + K * K * M + 2 * K
-    return 3 * C + 2 + shape.features + least_squares_size(regressors_size(shape)) + committee
+    return SCALER * C + 3 + shape.features + least_squares_size(regressors_size(shape)) + committee
 
 
 @jit_part
@@ -552,14 +557,14 @@ def committee_views(buffer, start, shape) -> Committee:
 def series_views(stats, errors, history, clock, shape) -> SeriesViews:
     """Open the buffers of a series."""
     C, N = scaled_size(shape), regressors_size(shape)
-    features = 3 * C + 2
+    features = SCALER * C + 3
     rls = features + shape.features
     committee = rls + least_squares_size(N)
     rings = rings_size(shape)
     return SeriesViews(
         shape,
         scaler_views(stats, C),
-        row(stats, 3 * C, 2),
+        row(stats, SCALER * C, 3),
         row(stats, features, shape.features),
         least_squares_views(stats, rls, shape),
         committee_views(stats, committee, shape),

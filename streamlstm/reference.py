@@ -280,16 +280,27 @@ class Channel:
     count: int = 0
     center: float = 0.0
     spread: float = 0.0
+    beyond: int = 0
 
-    def observe(self, value: float) -> None:
-        """Learn from a value; NaN is none."""
+    def observe(self, value: float) -> float:
+        """Learn from a value, NaN is none; its deviation from the mean as far as it counts.
+
+        Two spikes in a row count as 100 spreads, not more.
+        """
         if np.isnan(value):
-            return
+            return 0.0
         self.count += 1
         rate = max(1 / self.count, 1 / 1000)
+        deviation = value - self.center
+        spike = self.count > 30 and abs(deviation) > 100 * self.spread
+        self.beyond = self.beyond + 1 if spike else 0
+        if 0 < self.beyond <= 2:
+            deviation = float(np.clip(deviation, -100 * self.spread, 100 * self.spread))
         if self.centred:
-            self.center += rate * (value - self.center)
-        self.spread += rate * (abs(value - self.center) - self.spread)
+            self.center += rate * deviation
+        off = deviation - rate * deviation if self.centred else deviation
+        self.spread += rate * (abs(off) - self.spread)
+        return deviation
 
     def standardise(self, value: float) -> float:
         """Deviation from the mean in units of the spread, within +-10; 0 for NaN."""
@@ -328,6 +339,7 @@ class RecursiveLeastSquares:
         error = target - self.w @ x
         large = max(self.huber * self.usual_error, 1e-3)
         q = min(1.0, large / abs(error)) if error != 0 else 1.0
+        q *= min(1.0, 100 / np.abs(x).max()) ** 2
         self.usual_error += 0.01 * (min(abs(error), 10.0) - self.usual_error)
         forgetting = self.forgetting if np.trace(self.P) <= 1e4 * x.size else 1.0
         Px = self.P @ x
@@ -389,6 +401,139 @@ def at(series: list[float], tick: int, period: int = 0) -> float:
 
 
 @dataclass
+class Issued:
+    """A forecast as it was made, with what its interval rests on."""
+
+    forecast: float
+    scale: float
+    features: Array  # (3,)
+    quantiles: Array  # (L,)
+
+
+class ErrorTracker:
+    """Errors of the forecasts k ticks ahead: their scale, and quantiles in units of it."""
+
+    half = np.array([0.005, 0.01, 0.025, 0.05, 0.1, 0.25])
+    levels = np.array([*half, 0.5, *(1 - half[::-1])])
+    tails = 2 * np.minimum(levels, 1 - levels)
+
+    def __init__(self, k: int):
+        self.k, self.count, self.mean = k, 0, 0.0
+        self.w, self.C = np.zeros(3), 0.01 * np.eye(3)
+        laplace = np.sign(self.levels - 0.5) * -np.log(self.tails)
+        self.q = np.arcsinh(laplace)
+
+    def issue(self, forecast: float, features: Array) -> Issued:
+        """s = m exp(w' x)."""
+        exponent = float(np.clip(self.w @ features, -5, 5))
+        return Issued(forecast, self.mean * np.exp(exponent), features, self.q.copy())
+
+    def learn(self, issued: Issued, error: float) -> None:
+        """Learn from the error of a forecast."""
+        if error == 0 and self.mean == 0:
+            return
+        self.count += 1
+        ratio = error / max(issued.scale or self.mean or abs(error), 1e-300)
+        self._learn_scale(issued.features, min(abs(ratio), 6.0) - 1)
+        self._learn_quantiles(issued.quantiles, np.arcsinh(np.clip(ratio, -1e9, 1e9)))
+        self.mean += max(1 / self.count, 1 / 200) * (abs(error) - self.mean)
+
+    def _learn_scale(self, x: Array, excess: float) -> None:
+        """w += C x excess / n, C -= C x x' C / n, with n = 0.9995 sqrt(k) + x' C x."""
+        grow = 1 / 0.9995 if np.trace(self.C) < 3 * 0.01 else 1.0
+        Cx = self.C @ x
+        n = 0.9995 * np.sqrt(self.k) + x @ Cx
+        self.w = self.w + Cx * excess / n
+        self.C = (self.C - np.outer(Cx, Cx) / n) * grow
+
+    def _learn_quantiles(self, issued: Array, v: float) -> None:
+        """q += eta (level - [v < issued]); steps inwards end at v."""
+        eta = 0.02 / np.sqrt(self.k) * self.tails**-0.25
+        below = self.levels < 0.5
+        missed = np.where(below, v < issued, v > issued)
+        step = eta * np.where(below, self.levels - missed, self.levels - 1 + missed)
+        away = v - self.q
+        inwards = (self.levels <= 0.5) & (step > 0)
+        step = np.where(inwards, np.minimum(step, np.maximum(away, 0)), step)
+        inwards = (self.levels >= 0.5) & (step < 0)
+        step = np.where(inwards, np.maximum(step, np.minimum(away, 0)), step)
+        self.q = self.q + step
+
+
+class Intervals:
+    """Prediction intervals around forecasts that others make, with the whole history in lists.
+
+    Every tick: `learn` from its value, then `issue` the next forecasts.
+    """
+
+    def __init__(self, horizon: int, season: int = 0):
+        self.trackers = [ErrorTracker(k) for k in range(1, horizon + 1)]
+        self.season = season
+        self.issued: list[list[Issued]] = []  # after each tick
+        self.usual: list[float] = []  # |e| one tick ahead, smoothed from season to season
+        self.count, self.fast, self.slow, self.mean, self.variance = 0, 0.0, 0.0, 0.0, 0.0
+
+    def learn(self, y: float) -> None:
+        """Learn from the value of a tick, NaN if it is missing."""
+        t, newest = len(self.issued), np.nan
+        if t > 0 and not np.isnan(y):
+            for tracker in self.trackers[:t]:
+                issued = self.issued[t - tracker.k][tracker.k - 1]
+                tracker.learn(issued, y - issued.forecast)
+            newest = abs(y - self.issued[-1][0].forecast)
+            self._learn_common(y, newest)
+        before = at(self.usual, t - self.season) if self.season else np.nan
+        rate = max(1 / (t // self.season + 1), 1 / 20) if self.season else 1.0
+        smoothed = newest if np.isnan(before) else before + rate * (newest - before)
+        self.usual.append(before if np.isnan(newest) else smoothed)
+
+    def _learn_common(self, y: float, error: float) -> None:
+        """Running means of |e|, of the value and of its squared distance from there."""
+        self.count += 1
+        rate = max(1 / self.count, 1 / 200)
+        self.fast += max(rate, 1 / 4) * (error - self.fast)
+        self.slow += rate * (error - self.slow)
+        away = y - self.mean
+        self.mean += rate * away
+        self.variance += rate * (away * (y - self.mean) - self.variance)
+
+    def issue(self, forecasts: Any) -> None:
+        """Note forecasts of the next K values, made after the newest tick."""
+        self.issued.append(
+            [
+                tracker.issue(forecast, self._features(tracker.k, forecast))
+                for tracker, forecast in zip(self.trackers, forecasts, strict=True)
+            ]
+        )
+
+    def _features(self, k: int, forecast: float) -> Array:
+        """Log of how large errors are in this phase and of late; height of the forecast."""
+
+        def log_ratio(a: float, b: float) -> float:
+            return float(np.log((a + 0.05 * b + 1e-300) / (1.05 * b + 1e-300)))
+
+        phase, height, t = 0.0, 0.0, len(self.issued) + 1  # values so far
+        usual = at(self.usual, t + k - 1 - self.season, self.season) if self.season else np.nan
+        if not np.isnan(usual):
+            n = t // self.season
+            phase = log_ratio((n * usual + self.slow) / (n + 1), self.slow)
+        if self.variance > 0:
+            height = np.clip((forecast - self.mean) / np.sqrt(self.variance), -3, 3)
+        return np.array([phase, log_ratio(self.fast, self.slow), height])
+
+    def bounds(self, alpha: float) -> Array:
+        """(K, 2) ends of intervals around the newest forecasts."""
+        levels = np.array([alpha / 2, 1 - alpha / 2])
+        known = ErrorTracker.levels
+        ends = []
+        for issued in self.issued[-1]:
+            q = np.sort(issued.quantiles)
+            v = np.interp(np.log(levels / (1 - levels)), np.log(known / (1 - known)), q)
+            ends.append(issued.forecast + issued.scale * np.sinh(v))
+        return np.array(ends)
+
+
+@dataclass
 class Outlook:
     """What was forecast after a tick, for when the values come."""
 
@@ -433,14 +578,15 @@ class Forecaster:
         missing = not abs(y) <= 1e300
         if missing and not self.values:
             return
-        last = self.values[-1] if self.values else y
+        last, sane = self.values[-1] if self.values else y, y
         if self.values:
             target = np.nan
             if not missing:
                 target = self._learn_outlooks(y)
-                self.change.observe(y - last)
+                counted = self.change.observe(y - self.sane)
+                sane = y if counted == y - self.sane else self.sane + counted
             self._learn_network(target, missing)
-        self._remember(last if missing else y, missing)
+        self._remember(last if missing else y, missing, sane)
         self._note_features(np.array(x, np.float64))
         self.network.advance(self._inputs(0.0 if missing else y - last))
         regressors = self._regressors(self.values, self.x)
@@ -483,21 +629,26 @@ class Forecaster:
         elif not missing and len(self.values) % self.network.stride == 0:
             self.network.replay()
 
-    def _remember(self, value: float, missing: bool) -> None:
-        """Observe how the season before went on; then append to values and profiles.
+    def _remember(self, value: float, missing: bool, sane: float) -> None:
+        """Observe how the season before went on; then append to values and, sanely, profiles.
 
-        s_t = s_{t-m} + rate (y_t - s_{t-m}): the mean so far until the rate is at its slowest.
+        s_t = s_{t-m} + rate (y_t - s_{t-m}): the mean so far until the rate is at its slowest;
+        s_t = s_{t-m} where the value is missing.
         """
         t = len(self.values)
         if not missing:
-            self.seen.append(value)
-            self.level.observe(value)
+            self.sane = sane
+            self.seen.append(sane)
+            self.level.observe(sane)
             for ahead, channel in zip(self._season_ahead(t + 1), self.seasonal, strict=True):
                 channel.observe(ahead - value)
         self.values.append(value)
         for m, slowest, profile in self.profiles:
             before, rate = at(profile, t - m), max(1 / (t // m + 1), slowest)
-            profile.append(value if np.isnan(before) else before + rate * (value - before))
+            if missing:
+                profile.append(before)
+                continue
+            profile.append(sane if np.isnan(before) else before + rate * (sane - before))
         if t in self.seasons:  # its lags begin: the coefficients are a first guess
             for rls in self.rls[:3]:
                 rls.reopen()

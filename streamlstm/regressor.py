@@ -8,7 +8,7 @@ from river.base import Regressor
 
 from .features import as_number, as_table, as_vector
 from .kernels import regressor as kernels
-from .layout import CLOCK, grow, scaler_views
+from .layout import CLOCK, SCALER, grow, scaler_views
 from .model import OnlineModel
 from .network import check_settings
 
@@ -92,7 +92,7 @@ class LSTMRegressor(OnlineModel, Regressor):
             hidden_size, num_layers, window, stride, learning_rate, optimizer, loss, clip_norm
         )
         self._build(settings, CLOCK.periods, seed)
-        self._stats = np.zeros(3)
+        self._stats = np.zeros(SCALER)
 
     def learn_one(self, x: dict[Hashable, Any], y: float) -> None:
         """Advance by one tick and learn its target.
@@ -196,5 +196,5 @@ class LSTMRegressor(OnlineModel, Regressor):
         self._columns.add(new)
         self._network.add_inputs(new)
         channels = len(self._columns.index) + 1
-        self._stats = np.zeros(3 * channels)
+        self._stats = np.zeros(SCALER * channels)
         grow(scaler_views(self._stats, channels), old)

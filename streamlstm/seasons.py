@@ -22,23 +22,25 @@ def seasons_of(timestamps: np.ndarray) -> tuple[int, ...]:
     """Ticks in a day, a week and a year, the first SLOTS of those that make a season.
 
     timestamps: (N,) nanoseconds, ascending. A cycle that the timestamps span has as many ticks as
-    most often lie between two times one cycle apart: so a market's week counts the hours that it
-    is open. A longer cycle is taken to go on at the rate so far. 0 stands for no season: the cycle
-    is shorter than two ticks, longer than LONGEST, or the spacing is too irregular.
+    most often lie between two times one cycle apart: so a market's week counts the hours that it is
+    open. Where ticks come around the clock, ones that were lost count as well. A longer cycle is
+    taken to go on at the rate so far. 0 stands for no season: the cycle is shorter than two ticks,
+    longer than LONGEST, or the spacing is too irregular.
 
     >>> hours = np.arange(64) * 3_600_000_000_000
     >>> seasons_of(hours)
     (24, 168)
     """
     usual, periods = spacing_of(timestamps), []
+    always = _around_the_clock(timestamps, usual)
     span = float(timestamps[-1] - timestamps[0]) if timestamps.size else 0.0
     rate = 1 / usual if usual else 0.0
-    if span >= 2 * CYCLES[1]:
+    if span >= 2 * CYCLES[1] and not always:
         rate = (timestamps.size - 1) / span
     for cycle in CYCLES:
         period = 0
         if usual > 0:
-            counted = _ticks_apart(timestamps, cycle, usual)
+            counted = None if always else _ticks_apart(timestamps, cycle, usual)
             period = round(cycle * rate) if counted is None else counted
         if 2 <= period <= LONGEST:
             periods.append(period)
@@ -74,12 +76,22 @@ def grid_of(timestamps: np.ndarray, periods: tuple[int, ...]) -> int:
     Known once a season has been: a market's weekend is no gap.
     """
     usual, seen = spacing_of(timestamps), timestamps[-1] - timestamps[0]
-    cycles = [m * usual for m in periods if m > 0 and m * usual <= seen]
-    regular = cycles and all(
-        min(abs(length - cycle) for cycle in CYCLES) <= 0.5 * usual for length in cycles
-    )
-    weeks = seen >= CYCLES[1] or usual >= DAY_NS
-    return round(usual) if regular and weeks else 0
+    found = any(0 < m * usual <= seen for m in periods)
+    return round(usual) if found and _around_the_clock(timestamps, usual) else 0
+
+
+def _around_the_clock(timestamps: np.ndarray, usual: float) -> bool:
+    """Whether in every quarter of a day of the week most ticks came that could have."""
+    if not usual > 0 or timestamps[-1] - timestamps[0] < CYCLES[1]:
+        return False
+    came = np.unique(np.round((timestamps - timestamps[0]) / usual)).astype(np.int64)
+    if came[-1] >= 2 * came.size:
+        return False
+    parts = max(min(28, int(CYCLES[1] / usual)), 1)
+    part = np.arange(came[-1] + 1) * usual % CYCLES[1] * parts // CYCLES[1]
+    could = np.bincount(part.astype(np.int64), minlength=parts)
+    did = np.bincount(part[came].astype(np.int64), minlength=parts)
+    return bool(np.all(2 * did >= could))
 
 
 def seasons_in(values: np.ndarray) -> tuple[int, ...]:
@@ -109,14 +121,22 @@ def seasons_in(values: np.ndarray) -> tuple[int, ...]:
     correlation = products / products[0] * overlap
     inner = correlation[1:-1]
     peaks = 1 + np.flatnonzero((inner > correlation[:-2]) & (inner >= correlation[2:]))
-    peaks = peaks[(peaks >= 2) & (correlation[peaks] >= LEAST_CORRELATION)]
+    falls = np.flatnonzero(correlation < 0)  # within a season, as its changes add up to zero
+    first = max(2, int(falls[0])) if falls.size else longest
+    peaks = peaks[(peaks >= first) & (correlation[peaks] >= LEAST_CORRELATION)]
     if not peaks.size:
         return none
     heights = correlation[peaks]
-    shortest = int(peaks[heights >= 0.6 * heights.max()][0])
-    highest = int(peaks[heights.argmax()])
+    shortest = _sharpened(correlation, int(peaks[heights >= 0.6 * heights.max()][0]))
+    highest = _sharpened(correlation, int(peaks[heights.argmax()]))
     other = highest if correlation[highest] > 1.1 * correlation[shortest] else 0
     return shortest, other
+
+
+def _sharpened(correlation: np.ndarray, lag: int) -> int:
+    """The lag within a fifth whose first multiples correlate best: noise moves a peak."""
+    nearby = [m for m in range(lag - lag // 5, lag + lag // 5 + 1) if m < correlation.size]
+    return max(nearby, key=lambda m: correlation[m::m][:4].mean())
 
 
 class SeasonFinder:
@@ -127,6 +147,7 @@ class SeasonFinder:
         self._reviews = list(REVIEWS)
         self._times: list[int] | None = []  # of all ticks, unless one came without
         self._newest: int | None = None
+        self._due: int | None = None  # time of the newest tick, on a clock never set back
         self._grid = 0  # how far apart ticks are, in nanoseconds, where gaps are to be filled
         self._given_up: list[int] = []
 
@@ -140,10 +161,10 @@ class SeasonFinder:
 
     def missing_before(self, time: int, longest: int) -> np.ndarray:
         """Times of the ticks that should have come before this one, at most `longest` of them."""
-        if not self._grid or self._newest is None:
+        if not self._grid or self._due is None:
             return np.empty(0, np.int64)
-        missing = round((time - self._newest) / self._grid) - 1
-        return self._newest + self._grid * np.arange(1, missing + 1 if missing <= longest else 1)
+        missing = round((time - self._due) / self._grid) - 1
+        return self._due + self._grid * np.arange(1, missing + 1 if missing <= longest else 1)
 
     def until_gap(self, times: np.ndarray) -> int:
         """How many of the ticks at these times come before the first gap."""
@@ -158,16 +179,26 @@ class SeasonFinder:
     def note(self, times: np.ndarray | None, ticks: int) -> None:
         """Note the timestamps of ticks learned, if they had any; `ticks` have come in all."""
         self._newest = None if times is None else int(times[-1])
+        self._due = None if times is None else self._due_after(times)
         if self._times is not None and len(self._times) < ticks:
             new = ticks - len(self._times)
             self._times = None if times is None else [*self._times, *times[-new:].tolist()]
+
+    def _due_after(self, times: np.ndarray) -> int:
+        """Time of the newest tick; of one not after the tick before, the next on the grid."""
+        due = int(times[0]) - 1 if self._due is None else self._due
+        if times[0] > due and np.all(np.diff(times) > 0):
+            return int(times[-1])
+        for time in times.tolist():
+            due = time if time > due else due + self._grid
+        return due
 
     def review(self, values: np.ndarray) -> tuple[int, ...]:
         """Seasons in the ticks so far, of which `values` are the newest."""
         del self._reviews[0]
         periods: tuple[int, ...] = (0,) * SLOTS
         if self._times is not None:
-            times = np.array(self._times)
+            times = np.sort(self._times)  # clocks go back at times
             periods = seasons_of(times)
             self._grid = grid_of(times, periods)
             self.irregular |= spacing_of(times) == 0

@@ -175,6 +175,19 @@ def test_a_missing_value_trains_nothing_and_forecasts_stay_finite(missing):
     assert np.isfinite(model.forecast(3)).all()
 
 
+@pytest.mark.parametrize("run", [1, 12])
+def test_missing_values_leave_the_profile_of_a_season_as_it_was(run):
+    """Four fifths of the ticks tell as much about the season as all, but for the last values."""
+    values, there = seasonal(4000), np.ones(4000, bool)
+    for start in np.random.default_rng(0).integers(100, 4000 - run, 960 // run):
+        there[start : start + run] = False
+    errors = [
+        np.abs(values - LSTMForecaster(preset="fast", season=24).learn_many(ys)[:, 0])[there][800:]
+        for ys in (values, np.where(there, values, np.nan))
+    ]
+    assert errors[1].mean() < 1.05 * errors[0].mean()
+
+
 @pytest.mark.parametrize(
     ("y", "x"), [("12", None), (1.0, {"colour": "red"}), (1.0, {"a": [1.0]}), ({}, None)]
 )

@@ -55,6 +55,7 @@ from .tbptt import advance, learn
 LARGEST_REGRESSOR = 1e6
 PROFILE_RATES = (0.3, 0.05)
 LEVEL, CHANGE, FIRST_SEASON = 0, 1, 2
+LOW, HIGH, NEWEST = 0, 1, 2
 
 
 @jit_part
@@ -141,7 +142,7 @@ def follow(work: Work, series: SeriesViews, r, h, future_features):
 
     A step may not leave the range of the values seen by more than that range.
     """
-    low, high = series.extremes[0], series.extremes[1]
+    low, high = series.sane[LOW], series.sane[HIGH]
     room, scale = high - low, series.scaler.spread[CHANGE]
     path = work.paths[r]
     for ahead in range(1, h + 1):
@@ -308,15 +309,15 @@ def smoothed(series: SeriesViews, ring, m, least_rate, value, ticks):
 
 
 @jit_part
-def remember(clock, series: SeriesViews, value, error):
-    """Append a value to the history and to the profiles, and |e| to the errors'."""
+def remember(clock, series: SeriesViews, value, came, error):
+    """Append a value to the history, what came (or NaN) to the profiles, |e| to the errors'."""
     ticks, size = clock[CLOCK.values], series.history.shape[1]
     series.history[0, ticks % size] = value
     for n in range(series.periods.size):
         m = series.periods[n]
         for p in range(PROFILES):
             ring = 1 + PROFILES * n + p
-            smooth = smoothed(series, ring, m, PROFILE_RATES[p], value, ticks)
+            smooth = smoothed(series, ring, m, PROFILE_RATES[p], came, ticks)
             series.history[ring, ticks % size] = smooth
     if series.periods.size > 0:
         ring, m = series.history.shape[0] - 1, series.periods[0]
@@ -328,11 +329,12 @@ def remember(clock, series: SeriesViews, value, error):
 def absorb(net: NetworkViews, series: SeriesViews, past: Past, y, features):
     """Learn from the value y and the features (F,) of one tick.
 
-    A missing y trains nothing; the last value stands in for it.
+    A missing y trains nothing; the last value stands in for it. Of a spike, level and profiles take
+    no more than counts (`scaling`).
     """
     scaler, S, ticks = series.scaler, series.periods.size, net.clock[CLOCK.values]
     missing = is_missing(y)
-    value, error = y, np.nan
+    value, sane, error = y, y, np.nan
     if ticks > 0:
         last = value_at(series, 0, ticks - 1, ticks)
         target = np.nan
@@ -344,7 +346,9 @@ def absorb(net: NetworkViews, series: SeriesViews, past: Past, y, features):
         series.intervals.recent[ticks % WATCH] = error / usual if usual > 0.0 else np.nan
         if not missing:
             target = compare(net, series, past, y)
-            observe_uncentred(scaler, CHANGE, y - last)
+            counted = observe_uncentred(scaler, CHANGE, y - series.sane[NEWEST])
+            if counted != y - series.sane[NEWEST]:
+                sane = series.sane[NEWEST] + counted
         if series.committee.members[series.committee.members.size - 1] > 0.0:
             if net.settings.replay == 0:
                 for k in range(net.settings.output_size):
@@ -354,26 +358,27 @@ def absorb(net: NetworkViews, series: SeriesViews, past: Past, y, features):
             elif not missing and ticks % net.settings.stride == 0:
                 replay_learn(net, past, ticks)
     if not missing:
-        observe(scaler, LEVEL, y)
-        series.extremes[0] = y if ticks == 0 else min(series.extremes[0], y)
-        series.extremes[1] = y if ticks == 0 else max(series.extremes[1], y)
+        observe(scaler, LEVEL, sane)
+        series.sane[LOW] = sane if ticks == 0 else min(series.sane[LOW], sane)
+        series.sane[HIGH] = sane if ticks == 0 else max(series.sane[HIGH], sane)
+        series.sane[NEWEST] = sane
         for n in range(S):
             m = series.periods[n]
             if m > 0:
                 repeated = value_at(series, 0, ticks + 1 - m, ticks)
                 if not np.isnan(repeated):
-                    observe_uncentred(scaler, FIRST_SEASON + n, repeated - y)
+                    observe_uncentred(scaler, FIRST_SEASON + n, repeated - value)
                 for p in range(PROFILES):
                     ring = PROFILES * n + p
                     smooth = value_at(series, 1 + ring, ticks + 1 - m, ticks)
                     if not np.isnan(smooth):
-                        observe_uncentred(scaler, FIRST_SEASON + S + ring, smooth - y)
+                        observe_uncentred(scaler, FIRST_SEASON + S + ring, smooth - value)
     net.clock[CLOCK.alert] = max(net.clock[CLOCK.alert] - 1, 0)
     for n in range(features.size):
         series.features[n] = features[n]
         if not is_missing(features[n]):
             observe(scaler, first_feature(series.shape) + n, features[n])
-    remember(net.clock, series, value, error)
+    remember(net.clock, series, value, np.nan if missing else sane, error)
     for n in range(S):
         if ticks == series.periods[n]:  # all its lags are known from now on
             for r in range(RLS + 1):

@@ -13,6 +13,7 @@ PRIOR = 10.0  # variance of the coefficients before the first tick
 LARGEST_TRACE = 1e4  # of the covariance, for each regressor: beyond it nothing is forgotten
 LARGEST_OUTPUT = 10.0
 ERROR_RATE, SLOW_RATE = 0.01, 0.001  # of the running mean absolute errors
+LARGEST_LEVER = 100.0  # size of a regressor from which on a tick counts less
 SMALLEST_ERROR = 1e-3  # below which all ticks count alike
 
 
@@ -67,6 +68,7 @@ def rls_learn(rls: LeastSquares, r, target):
 
     A tick's weight q falls as one over its error, which comes close to least absolute errors: the
     weight of Huber's M-estimator in iteratively reweighted least squares (Holland & Welsch 1977).
+    A regressor beyond LARGEST_LEVER, as a spike is while it is among the lags, makes it fall, too.
     What is known about regressors that are 0, such as a season not yet reached, is not forgotten.
     Starts again should the covariance P lose its positive definiteness.
     """
@@ -77,8 +79,9 @@ def rls_learn(rls: LeastSquares, r, target):
     for j in range(n):  # P is symmetric: its rows are its columns
         for i in range(n):
             Px[i] += x[j] * rls.covariance[r * k + j, i]
-    power, trace, forecast = 0.0, 0.0, 0.0
+    power, trace, forecast, largest = 0.0, 0.0, 0.0, 1.0
     for i in range(n):
+        largest = max(largest, abs(x[i]))
         power += x[i] * Px[i]
         trace += rls.covariance[r * k + i, i]
         forecast += x[i] * rls.coefficients[r, i]
@@ -92,6 +95,8 @@ def rls_learn(rls: LeastSquares, r, target):
     size = min(abs(error), LARGEST_OUTPUT)
     usual = max(HUBER[r] * rls.deviations[r], SMALLEST_ERROR)
     weight = 1.0 if abs(error) <= usual else usual / abs(error)
+    if largest > LARGEST_LEVER:
+        weight *= (LARGEST_LEVER / largest) ** 2
     rls.deviations[r] += ERROR_RATE * (size - rls.deviations[r])
     rls.errors[r] += SLOW_RATE * (size - rls.errors[r])
     factor, more = weight / (forgetting + weight * power), 1.0 / forgetting

@@ -1,7 +1,9 @@
 """Online standardisation: a running mean and a running mean absolute deviation for each channel.
 
 The averages weigh all values alike until MEMORY of them have come, then forget exponentially. The
-mean absolute deviation, unlike the variance, is not dominated by outliers and does not overflow.
+mean absolute deviation, unlike the variance, is not dominated by outliers and does not overflow;
+once it is known, a value counts for no more than REACH times as much, so that a spike leaves the
+scale where it is. From the third such value in a row on, it is the scale that is wrong.
 """
 
 import numpy as np
@@ -11,6 +13,7 @@ from .jit import jit_part
 
 MEMORY = 1000.0
 CLIP = 10.0
+REACH, KNOWN, PATIENCE = 100.0, 30.0, 2.0  # the latter two in values
 LARGEST = 1e300  # a value beyond it counts as missing: differences must not overflow
 
 
@@ -21,20 +24,36 @@ def is_missing(value):
 
 
 @jit_part
+def within_reach(scaler: Scaler, j, deviation):
+    """A deviation from the centre of channel j, as far as it counts."""
+    reach = REACH * scaler.spread[j]
+    if scaler.counts[j] <= KNOWN or abs(deviation) <= reach:
+        scaler.beyond[j] = 0.0
+        return deviation
+    scaler.beyond[j] += 1.0
+    if scaler.beyond[j] > PATIENCE:
+        return deviation
+    return min(max(deviation, -reach), reach)
+
+
+@jit_part
 def observe(scaler: Scaler, j, value):
     """Let channel j learn from a value."""
     scaler.counts[j] += 1.0
     rate = max(1.0 / scaler.counts[j], 1.0 / MEMORY)
-    scaler.center[j] += rate * (value - scaler.center[j])
-    scaler.spread[j] += rate * (abs(value - scaler.center[j]) - scaler.spread[j])
+    deviation = within_reach(scaler, j, value - scaler.center[j])
+    scaler.center[j] += rate * deviation
+    scaler.spread[j] += rate * (abs(deviation - rate * deviation) - scaler.spread[j])
 
 
 @jit_part
 def observe_uncentred(scaler: Scaler, j, value):
-    """Let channel j, whose centre stays 0, learn from a value."""
+    """Let channel j, whose centre stays 0, learn from a value; as much of it as counts."""
     scaler.counts[j] += 1.0
     rate = max(1.0 / scaler.counts[j], 1.0 / MEMORY)
+    value = within_reach(scaler, j, value)
     scaler.spread[j] += rate * (abs(value) - scaler.spread[j])
+    return value
 
 
 @jit_part
