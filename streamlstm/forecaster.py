@@ -24,6 +24,7 @@ from .layout import (
     aligned_zeros,
     grow,
     intervals_size,
+    intervals_views,
     past_size,
     past_views,
     rings_size,
@@ -251,6 +252,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
         )
         self._stats = np.zeros(series_size(self._shape))
         self._errors = np.zeros(intervals_size(horizon))
+        self._issued = intervals_views(self._errors, horizon).forecasts
         self._history = np.full(rings_size(self._shape), np.nan)
         self._past = self._new_past()
         self._work = np.zeros(work_size(self._shape, horizon))
@@ -430,6 +432,11 @@ class LSTMForecaster(OnlineModel, Forecaster):
 
         """
         _check_horizon(horizon)
+        if xs is None and horizon <= self.horizon and not self._known.size:
+            with self._lock:  # they are ready
+                ticks = int(self._network.clock[CLOCK.values])
+                origin = ticks % self.horizon * self.horizon
+                return self._issued[origin : origin + horizon].tolist()
         path = np.empty(horizon)
         self._path(path, NO_BOUNDS.reshape(0, 0), NO_PLACES, xs)
         return [0.0] * horizon if np.isnan(path[0]) else path.tolist()
@@ -605,13 +612,16 @@ class LSTMForecaster(OnlineModel, Forecaster):
         return np.zeros(work_size(self._shape, horizon))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "_work"}
+        rebuilt = ("_work", "_issued")
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name not in rebuilt}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._past = self._new_past()
         self._past[:] = state["_past"]
         self._work = np.zeros(work_size(self._shape, self.horizon))
+        self._issued = intervals_views(self._errors, self.horizon).forecasts
 
     @property
     def _shape(self) -> Shape:

@@ -10,7 +10,7 @@ from streams import random_walk, seasonal
 
 from streamlstm import LSTMForecaster, reference
 from streamlstm.errors import ParameterError
-from streamlstm.kernels.intervals import LEVELS, STEP, WIDENING, quantiles_learn
+from streamlstm.kernels.intervals import LEVELS, STEP, quantiles_learn
 
 TICKS = 4000
 SMALL = {"preset": "fast", "hidden_size": 4, "window": 4}
@@ -128,7 +128,7 @@ def test_no_stream_makes_more_misses_than_the_bound(name, ahead):
     q = np.arcsinh(np.sign(LEVELS - 0.5) * -np.log(tails))
     first, issued = q.copy(), [q.copy()] * ahead
     step = STEP / np.sqrt(ahead)
-    size = step * tails**WIDENING
+    size = step * tails**-0.25
     misses, held = np.zeros(q.size), np.zeros(q.size)
     highest, lowest = -np.inf, np.inf
     low = LEVELS < 0.5
@@ -155,7 +155,7 @@ def test_the_bound_is_not_far_from_what_an_adversary_reaches():
     """Misses until the quantile has climbed to the largest error there is, then as promised."""
     q, T, largest, missed = np.arcsinh(-np.log(2 * 0.05)) * np.ones(LEVELS.size), 3000, 8.0, 0
     level = list(LEVELS).index(0.95)
-    first, size = q[level], STEP * 0.1**WIDENING
+    first, size = q[level], STEP * 0.1**-0.25
     for _ in range(T):
         v = q[level] + 1e-9 if q[level] < largest else -largest
         missed += v > q[level]

@@ -23,7 +23,7 @@ from .jit import jit_part
 
 LEVELS = np.array([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995])
 STEP = 0.02  # of the quantiles one tick ahead; over sqrt(k) for k ticks
-WIDENING = -0.25  # exponent: quantiles in the tails take larger steps
+WIDENING = (2 * np.minimum(LEVELS, 1 - LEVELS)) ** -0.25  # quantiles in the tails take larger steps
 SLOW, FAST, PHASE = 1 / 200, 1 / 4, 1 / 20  # rates of the running means
 PRIOR = 0.01  # variance of the coefficients of the scale before the first error
 FORGETTING = 0.9995
@@ -63,8 +63,7 @@ def quantiles_learn(quantiles, issued, v, step):
     """Let quantiles (L,) learn from v, which those issued with the forecast were meant for."""
     for i in range(quantiles.size):
         level = LEVELS[i]
-        tail = 2.0 * min(level, 1.0 - level)
-        size = step * tail**WIDENING
+        size = step * WIDENING[i]
         away = v - quantiles[i]
         if level < 0.5:
             move = size * (level - 1.0 if v < issued[i] else level)

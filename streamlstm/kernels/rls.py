@@ -36,10 +36,17 @@ def regressors_of(rls: LeastSquares, r):
 @jit_part
 def rls_output(rls: LeastSquares, r, regressors):
     """Forecast of the recursive least squares r, within +-10."""
-    total = 0.0
-    for i in range(regressors_of(rls, r)):
-        total += rls.coefficients[r, i] * regressors[i]
-    return clip_output(total)
+    w, n = rls.coefficients[r], regressors_of(rls, r)
+    whole = n - n % 4
+    a = b = c = d = 0.0  # four sums at once: one would wait for itself
+    for i in range(0, whole, 4):
+        a += w[i] * regressors[i]
+        b += w[i + 1] * regressors[i + 1]
+        c += w[i + 2] * regressors[i + 2]
+        d += w[i + 3] * regressors[i + 3]
+    for i in range(whole, n):
+        a += w[i] * regressors[i]
+    return clip_output((a + b) + (c + d))
 
 
 @jit_part
