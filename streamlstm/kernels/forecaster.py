@@ -65,6 +65,12 @@ def first_feature(shape: Shape):
 
 
 @jit_part
+def first_rls(shape: Shape):
+    """Place of the first recursive least squares among the members; the network is the last."""
+    return 1 + (1 + PROFILES) * shape.seasons
+
+
+@jit_part
 def value_at(series: SeriesViews, ring, tick, ticks):
     """Entry of a ring at a tick, of which `ticks` have come; NaN where unknown."""
     size = series.history.shape[1]
@@ -168,8 +174,9 @@ def fill_outputs(outputs, first, work: Work, net: NetworkViews, series: SeriesVi
                 outputs[first + k, e] = 0.0
         return
     value = work.paths[0, LAGS]
+    e = first_rls(series.shape)
     for r in range(RLS):
-        if members[1 + (1 + PROFILES) * S + r] > 0.0:
+        if members[e + r] > 0.0:
             follow(work, series, r, h, future)
     known = net.settings.output_size
     for k in range(h):
@@ -181,7 +188,6 @@ def fill_outputs(outputs, first, work: Work, net: NetworkViews, series: SeriesVi
         for ring in range(PROFILES * S):
             profile = work.profiles[ring, k + 1]
             outputs[row, 1 + S + ring] = clip_output((profile - value) * more)
-        e = 1 + (1 + PROFILES) * S
         for r in range(RLS):
             change = 0.0
             if members[e + r] > 0.0:
@@ -290,7 +296,7 @@ def compare(net: NetworkViews, series: SeriesViews, past: Past, y):
             past.targets[(ticks - 1 - k) % past.targets.shape[0], k] = np.float32(target)
     if not np.isnan(newest):
         for r in range(RLS):
-            if committee.members[1 + (1 + PROFILES) * S + r] > 0.0:
+            if committee.members[first_rls(series.shape) + r] > 0.0:
                 rls_learn(series.rls, r, newest)
         if S > 1 and series.periods[1] > 0:
             rls_learn(series.rls, CONTROL, newest)
