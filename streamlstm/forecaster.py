@@ -475,11 +475,49 @@ class LSTMForecaster(OnlineModel, Forecaster):
             As `forecast`.
 
         """
+        return self._quantiles(horizon, _places(alpha), xs)
+
+    def forecast_quantiles(
+        self,
+        horizon: int,
+        levels: Sequence[float] = (0.05, 0.5, 0.95),
+        xs: Sequence[dict[Hashable, Any]] | None = None,
+    ) -> list[tuple[float, ...]]:
+        """Values that the next ones will lie below with these probabilities.
+
+        Calibrated like `forecast_interval`, whose ends are the quantiles at `alpha / 2` and
+        `1 - alpha / 2`. The model stays as it is.
+
+        Parameters
+        ----------
+        horizon
+            How many values ahead.
+        levels
+            Probabilities from 0.005 to 0.995.
+        xs
+            Features that will arrive with these values, as for `forecast`.
+
+        Returns
+        -------
+        `horizon` tuples of a value a level; zeros before the first value.
+
+        Raises
+        ------
+        ParameterError
+            If a level is out of range.
+        InputError
+            As `forecast`.
+
+        """
+        return self._quantiles(horizon, _places_of(levels), xs)
+
+    def _quantiles(self, horizon: int, places: np.ndarray, xs: Any) -> list[tuple[Any, ...]]:
+        """`horizon` tuples of the quantiles at these places, (Q,)."""
         _check_horizon(horizon)
-        path, bounds = np.empty(horizon), np.empty((2, horizon))
-        self._path(path, bounds, _places(alpha), xs)
+        path, bounds = np.empty(horizon), np.empty((places.size, horizon))
+        self._path(path, bounds, places, xs)
         if np.isnan(path[0]):
-            return [(0.0, 0.0)] * horizon
+            return [(0.0,) * places.size] * horizon
         return list(zip(*bounds.tolist(), strict=True))
 
     def _learn_row(self, value: float, row: np.ndarray, time: int | None) -> None:
@@ -576,7 +614,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
             self._set_periods(periods)
 
     def _path(self, path: np.ndarray, bounds: np.ndarray, places: np.ndarray, xs: Any) -> None:
-        """Fill path, (h,), with forecasts of the next values, and bounds, (2, h) or (0, 0)."""
+        """Fill path, (h,), with forecasts of the next values, and bounds, (Q, h) or (0, 0)."""
         if xs is not None and len(xs) != path.size:
             raise InputError(
                 f"xs has {len(xs)} entries, expected one for each of {path.size} steps"
@@ -717,12 +755,19 @@ class LSTMForecaster(OnlineModel, Forecaster):
 
 
 def _places(alpha: float) -> np.ndarray:
-    """(2,) places of the two quantiles of an interval among LEVELS, by their log-odds."""
+    """(2,) places of the two ends of an interval among LEVELS."""
     if not isinstance(alpha, numbers.Real) or not 2 * LEVELS[0] <= alpha <= 1:
         raise ParameterError(f"alpha must be from {2 * LEVELS[0]:g} to 1, got {alpha!r}")
-    sought, known = np.array([alpha / 2, 1 - alpha / 2]), LEVELS
-    odds = np.log(known / (1 - known))
-    return np.interp(np.log(sought / (1 - sought)), odds, np.arange(known.size))
+    return _places_of((alpha / 2, 1 - alpha / 2))
+
+
+def _places_of(levels: Any) -> np.ndarray:
+    """(Q,) places of probabilities among LEVELS, fractions between two of them, by log-odds."""
+    sought = as_vector(levels, "levels")
+    if not sought.size or not np.all((sought >= LEVELS[0]) & (sought <= LEVELS[-1])):
+        raise ParameterError(f"levels must be from {LEVELS[0]:g} to {LEVELS[-1]:g}, got {levels!r}")
+    odds = np.log(LEVELS / (1 - LEVELS))
+    return np.interp(np.log(sought / (1 - sought)), odds, np.arange(LEVELS.size))
 
 
 def _check_horizon(horizon: int) -> None:

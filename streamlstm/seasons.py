@@ -181,8 +181,10 @@ class SeasonFinder:
         self._newest = None if times is None else int(times[-1])
         self._due = None if times is None else self._due_after(times)
         if self._times is not None and len(self._times) < ticks:
-            new = ticks - len(self._times)
-            self._times = None if times is None else [*self._times, *times[-new:].tolist()]
+            if times is None:
+                self._times = None
+            else:
+                self._times.extend(times[len(self._times) - ticks :].tolist())
 
     def _due_after(self, times: np.ndarray) -> int:
         """Time of the newest tick; of one not after the tick before, the next on the grid."""

@@ -9,7 +9,7 @@ from kernel_calls import relative_error
 from streams import random_walk, seasonal
 
 from streamlstm import LSTMForecaster, reference
-from streamlstm.errors import ParameterError
+from streamlstm.errors import InputError, ParameterError
 from streamlstm.kernels.intervals import LEVELS, STEP, quantiles_learn
 
 TICKS = 4000
@@ -249,3 +249,21 @@ def test_beyond_the_models_own_horizon_intervals_widen_with_the_root_of_the_hori
     steps = np.arange(6, 25)
     assert np.allclose(away[5:], away[5] * np.sqrt(steps / 6)[:, None], rtol=1e-9, atol=0)
     assert model.forecast_interval(6, 0.1) == bounds[:6]
+
+
+def test_quantiles_are_ordered_and_hold_the_ends_of_intervals():
+    model = LSTMForecaster(preset="fast", season=24)
+    model.learn_many(seasonal(500))
+    levels = (0.005, 0.05, 0.3, 0.5, 0.95, 0.995)
+    quantiles = model.forecast_quantiles(30, levels)
+    assert len(quantiles) == 30
+    assert all(list(row) == sorted(row) for row in quantiles)
+    ends = [(row[1], row[4]) for row in quantiles]
+    assert ends == model.forecast_interval(30, 0.1)
+    assert LSTMForecaster().forecast_quantiles(2) == [(0.0, 0.0, 0.0)] * 2
+
+
+@pytest.mark.parametrize("levels", [(), (0.0,), (0.5, 1.0), (np.nan,), 0.5, ("half",)])
+def test_levels_out_of_range_are_named(levels):
+    with pytest.raises((ParameterError, InputError), match="levels"):
+        LSTMForecaster().forecast_quantiles(1, levels)

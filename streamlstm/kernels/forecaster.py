@@ -421,9 +421,9 @@ def forecast(path, work: Work, net: NetworkViews, series: SeriesViews, future_fe
 
 @jit_part
 def bound(bounds, path, places, work: Work, net: NetworkViews, series: SeriesViews):
-    """Fill bounds, (2, h), around path, (h,), at two places among the levels (`intervals`)."""
+    """Fill bounds, (Q, h), around path, (h,), at Q places among the levels (`intervals`)."""
     origin = net.clock[CLOCK.values] % series.shape.horizon
-    for side in range(2):
+    for side in range(places.size):
         for k in range(path.size):
             bounds[side, k] = path[k]
             if net.clock[CLOCK.values] > 0:
