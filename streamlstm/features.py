@@ -11,6 +11,7 @@ import numpy as np
 
 from .errors import InputError
 
+_EPOCH = datetime.datetime(1970, 1, 1)
 _TIMES = (datetime.date, np.datetime64)  # a datetime is a date, a pandas Timestamp a datetime
 
 
@@ -40,6 +41,9 @@ def time_of(x: Mapping[Hashable, Any] | None) -> int | None:
 
 
 def _nanoseconds(time: Any) -> int:
+    if time.__class__ is datetime.datetime and time.tzinfo is None:  # as below, but fast
+        since = time - _EPOCH
+        return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
     if isinstance(time, datetime.datetime) and time.tzinfo is not None:
         time = time.astimezone(datetime.UTC).replace(tzinfo=None)
     return int(np.datetime64(time, "ns").astype(np.int64))

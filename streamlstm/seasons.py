@@ -13,6 +13,7 @@ CYCLES = (DAY_NS, 7 * DAY_NS, 365 * DAY_NS)
 LONGEST = 20_000  # ticks; a season beyond it would take months to repeat once
 CYCLES_SEEN = 3  # of a season found in values
 LEAST_CORRELATION = 0.3
+NONE = np.empty(0, np.int64)
 # A second season is given up if, tried over so many of its cycles, it has made the error of least
 # squares this many times as large.
 TRIED, WORTH = 5, 1.0
@@ -162,13 +163,17 @@ class SeasonFinder:
     def missing_before(self, time: int, longest: int) -> np.ndarray:
         """Times of the ticks that should have come before this one, at most `longest` of them."""
         if not self._grid or self._due is None:
-            return np.empty(0, np.int64)
+            return NONE
         missing = round((time - self._due) / self._grid) - 1
-        return self._due + self._grid * np.arange(1, missing + 1 if missing <= longest else 1)
+        if not 0 < missing <= longest:
+            return NONE
+        return self._due + self._grid * np.arange(1, missing + 1)
 
     def until_gap(self, times: np.ndarray) -> int:
         """How many of the ticks at these times come before the first gap."""
-        gaps = np.flatnonzero(np.diff(times) > 1.5 * self._grid) if self._grid else times[:0]
+        if not self._grid or times.size == 1:
+            return times.size
+        gaps = np.flatnonzero(np.diff(times) > 1.5 * self._grid)
         return int(gaps[0]) + 1 if gaps.size else times.size
 
     def seconds_before(self, times: np.ndarray) -> np.ndarray:
@@ -189,7 +194,7 @@ class SeasonFinder:
     def _due_after(self, times: np.ndarray) -> int:
         """Time of the newest tick; of one not after the tick before, the next on the grid."""
         due = int(times[0]) - 1 if self._due is None else self._due
-        if times[0] > due and np.all(np.diff(times) > 0):
+        if times[0] > due and (times.size == 1 or np.all(np.diff(times) > 0)):
             return int(times[-1])
         for time in times.tolist():
             due = time if time > due else due + self._grid
