@@ -80,33 +80,32 @@ def value_at(series: SeriesViews, ring, tick, ticks):
 
 
 @jit_part
-def look_back(work: Work, series: SeriesViews, ticks, h):
-    """Fill in what forecasts of the next h ticks rest on: the last values, the last season.
+def season_before(row, count, series: SeriesViews, ring, m, ticks):
+    """Fill row, (>= count,), with a ring's entries from m ticks before the newest tick on.
 
-    Where a season is shorter than h it repeats itself.
+    Beyond what has come the season repeats itself; NaN where m is 0.
     """
+    for j in range(count):
+        if m == 0:
+            row[j] = np.nan
+        elif j > m:
+            row[j] = row[j - m]
+        else:
+            row[j] = value_at(series, ring, ticks - 1 + j - m, ticks)
+
+
+@jit_part
+def look_back(work: Work, series: SeriesViews, ticks, h):
+    """Fill in what forecasts of the next h ticks rest on: the last values, the last season."""
     for lag in range(LAGS + 1):
         value = value_at(series, 0, ticks - 1 - LAGS + lag, ticks)
         for r in range(RLS):
             work.paths[r, lag] = value
     for n in range(series.periods.size):
         m = series.periods[n]
-        for j in range(h + 2):
-            if m == 0:
-                work.repeats[n, j] = np.nan
-            elif j > m:
-                work.repeats[n, j] = work.repeats[n, j - m]
-            else:
-                work.repeats[n, j] = value_at(series, 0, ticks - 1 + j - m, ticks)
-        for p in range(PROFILES):
-            ring = PROFILES * n + p
-            for j in range(h + 1):
-                if m == 0:
-                    work.profiles[ring, j] = np.nan
-                elif j > m:
-                    work.profiles[ring, j] = work.profiles[ring, j - m]
-                else:
-                    work.profiles[ring, j] = value_at(series, 1 + ring, ticks - 1 + j - m, ticks)
+        season_before(work.repeats[n], h + 2, series, 0, m, ticks)
+        for ring in range(PROFILES * n, PROFILES * (n + 1)):
+            season_before(work.profiles[ring], h + 1, series, 1 + ring, m, ticks)
 
 
 @jit_part
