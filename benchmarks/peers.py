@@ -55,18 +55,20 @@ def streamlstm_predictor(hidden_size: int) -> Call:
     return _predictor_from_dicts(LSTMRegressor(hidden_size=hidden_size))
 
 
-def torch_learner(hidden_size: int, window: int, stride: int, compiled: bool = False) -> Call:
+def torch_learner(
+    hidden_size: int, window: int, stride: int, compiled: bool = False, layers: int = 1
+) -> Call:
     """Truncated back-propagation with carried state; between updates it only takes notes."""
     import torch
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    lstm, head = torch.nn.LSTM(FEATURES, hidden_size), torch.nn.Linear(hidden_size, 1)
+    lstm, head = torch.nn.LSTM(FEATURES, hidden_size, layers), torch.nn.Linear(hidden_size, 1)
     params = [*lstm.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam(params, lr=RATE)
     inputs, targets = deque(maxlen=window), deque(maxlen=stride)
     states = deque(maxlen=window // stride + 1)
-    state = (torch.zeros(1, 1, hidden_size), torch.zeros(1, 1, hidden_size))
+    state = (torch.zeros(layers, 1, hidden_size), torch.zeros(layers, 1, hidden_size))
     stream = ticks(list(torch.tensor(XS)), list(torch.tensor(YS)))
     seen = 0
 

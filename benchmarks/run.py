@@ -11,15 +11,26 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parent / "docs" / "benchmarks.md"
-NAMES = ["learn", "predict", "step", "tail", "throughput", "roofline", "cold_start", "threads"]
-ON_DATA = ["accuracy", "leave_one_out", "ett"]  # to be run one by one, with a folder of streams
+NAMES = [
+    "learn",
+    "cells",
+    "predict",
+    "step",
+    "tail",
+    "throughput",
+    "roofline",
+    "cold_start",
+    "threads",
+]
+# To be run one by one: they need a folder of streams, or long.
+ALONE = ["accuracy", "leave_one_out", "ett", "reber", "sequences"]
 
 
 def write_page() -> None:
     """Replace what stands below the page's marker with the newest results."""
     head, marker, _ = PAGE.read_text().partition("<!-- results -->\n")
     sections = []
-    for name in ["learn", "learn_grid", *NAMES[1:], "deep_river", *ON_DATA]:
+    for name in ["learn", "learn_grid", *NAMES[1:], "deep_river", *ALONE]:
         path = FOLDER / "results" / f"{name}.json"
         if path.exists():
             content = json.loads(path.read_text())

@@ -4,13 +4,18 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .classifier import LSTMClassifier
     from .forecaster import LSTMForecaster
     from .regressor import LSTMRegressor
 
-__all__ = ["LSTMForecaster", "LSTMRegressor"]
+__all__ = ["LSTMClassifier", "LSTMForecaster", "LSTMRegressor"]
 __version__ = version("streamlstm")
 
-_MODULES = {"LSTMForecaster": "forecaster", "LSTMRegressor": "regressor"}
+_MODULES = {
+    "LSTMClassifier": "classifier",
+    "LSTMForecaster": "forecaster",
+    "LSTMRegressor": "regressor",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -15,3 +15,7 @@ class InputError(StreamLSTMError, ValueError):
 
 class DataError(StreamLSTMError, ValueError):
     """A file or stream holds something that cannot be read; says where."""
+
+
+class MissingPackageError(StreamLSTMError, ImportError):
+    """A library that is not installed is needed for this; names the `pip install`."""

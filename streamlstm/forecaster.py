@@ -33,7 +33,7 @@ from .layout import (
     work_size,
 )
 from .model import OnlineModel
-from .network import check_settings
+from .network import check_learning, check_settings
 from .river_parts import Forecaster
 from .seasons import SLOTS, SeasonFinder
 
@@ -97,7 +97,11 @@ class LSTMForecaster(OnlineModel, Forecaster):
     hidden_size
         Units of the LSTM layer, H.
     num_layers
-        LSTM layers; 1 in this version.
+        Recurrent layers, each reading the outputs of the one below.
+    cell
+        "lstm", "lstm1997", "peephole", "gru" or "elstm", see `LSTMRegressor`.
+    learning
+        "tbptt" or, for cell "elstm", "rtrl", see `LSTMRegressor`.
     window
         Ticks that an update's gradient reaches back: h of BPTT(h; h') [1], and the length of the
         windows that are replayed.
@@ -177,10 +181,14 @@ class LSTMForecaster(OnlineModel, Forecaster):
 
     """
 
+    _entries = staticmethod(kernels.entries)
+
     def __init__(
         self,
         hidden_size: int = 32,
         num_layers: int = 1,
+        cell: str = "lstm",
+        learning: str = "tbptt",
         window: int = 20,
         stride: int = 1,
         learning_rate: float = 0.002,
@@ -199,6 +207,8 @@ class LSTMForecaster(OnlineModel, Forecaster):
     ):
         self.hidden_size = hidden_size
         self.num_layers = num_layers
+        self.cell = cell
+        self.learning = learning
         self.window = window
         self.stride = stride
         self.learning_rate = learning_rate
@@ -216,8 +226,12 @@ class LSTMForecaster(OnlineModel, Forecaster):
         self.seed = seed
         if preset not in PRESETS:
             raise ParameterError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
-        chosen = PRESETS[preset]
+        batched = (cell, learning, num_layers) == ("lstm", "tbptt", 1)
+        chosen = PRESETS[preset if batched else "fast"]
         replay = chosen.replay if replay is None else replay
+        check_learning(cell, learning, stride, replay)
+        if replay and not batched:
+            raise ParameterError('replay needs one layer, cell="lstm" and learning="tbptt"')
         _check_horizon(horizon)
         settings = check_settings(
             hidden_size,
@@ -237,7 +251,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
         if known_features is not None and not isinstance(known_features, tuple):
             raise ParameterError(f"known_features must be a tuple, got {known_features!r}")
         self._known = np.empty(0)
-        self._build(settings, CLOCK.periods + len(periods), seed)
+        self._build(settings, CLOCK.periods + len(periods), seed, cell, learning)
         self._network.clock[CLOCK.horizon] = horizon
         seasons = [f"season_{n + 1}" for n in range(len(periods))]
         self._network.add_inputs(
@@ -555,7 +569,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
                 elapsed = self._columns.index[ELAPSED]
                 rows[:, elapsed] = np.log1p(finder.seconds_before(times[part]))
             work = self._work_for(forecasts.shape[1])  # a review may have changed its size
-            kernels.learn_many(
+            self._kernels.learn_many(
                 forecasts[part], bounds[part], places, values[part], rows, self._known,
                 work, *self._buffers,
             )  # fmt: skip
@@ -571,7 +585,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
         while times.size:
             count = min(times.size, self._due())
             nothing = np.full((count, len(self._columns.index)), np.nan)
-            kernels.learn_many(
+            self._kernels.learn_many(
                 np.empty((count, 1)), NO_BOUNDS, NO_PLACES, np.full(count, np.nan), nothing,
                 self._known, self._work, *self._buffers,
             )  # fmt: skip
@@ -629,7 +643,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
                 ]
             future = np.array(rows).reshape(len(rows), len(self._columns.index))
             work = self._work_for(path.size)
-            kernels.forecast_now(path, bounds, places, future, work, *buffers)
+            self._kernels.forecast_now(path, bounds, places, future, work, *buffers)
 
     def _looking_out(self, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """The buffers once the members have looked out, which features known in advance delay.
@@ -640,7 +654,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
             return self._buffers
         buffers = tuple(buffer.copy() for buffer in self._buffers)
         row = rows[0] if rows else self._series.features
-        kernels.look_ahead(self._known, row, self._work, *buffers)
+        self._kernels.look_ahead(self._known, row, self._work, *buffers)
         return buffers
 
     def _work_for(self, horizon: int) -> np.ndarray:

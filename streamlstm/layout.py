@@ -4,12 +4,14 @@ Kernels and Python open the same buffers with the same functions, so a weight ha
 everywhere. Letters: I inputs, H hidden, K outputs, T rows of the tape (the window).
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
+from .kernels import cells
 from .kernels.jit import jit_part
-from .kernels.views import cube, matrix, row
+from .kernels.views import ALIGNMENT, cube, matrix, room, row
 
 
 class Settings(NamedTuple):
@@ -23,6 +25,8 @@ class Settings(NamedTuple):
     loss: int
     optimizer: int
     replay: int
+    num_layers: int
+    traces: int  # length of all layers' traces
     learning_rate: float
     clip_norm: float
     weight_decay: float
@@ -40,28 +44,19 @@ def unpack(settings) -> Settings:
         int(settings[5]),
         int(settings[6]),
         int(settings[7]),
-        settings[8],
-        settings[9],
+        int(settings[8]),
+        int(settings[9]),
         settings[10],
+        settings[11],
+        settings[12],
     )
 
 
-class Params(NamedTuple):
-    """Weights of the network, or anything with their shapes: gradients, optimiser averages."""
+class Head(NamedTuple):
+    """Weights of the Dense head, or gradients of them."""
 
-    w: np.ndarray  # (H + I, 4H) gates i, f, g, o of [h_prev, x]
-    b: np.ndarray  # (4H,)
-    w_head: np.ndarray  # (K, H)
-    b_head: np.ndarray  # (K,)
-
-
-ALIGNMENT = 16  # float32 values of a 64-byte cache line; every array starts on one
-
-
-@jit_part
-def room(size):
-    """`size` rounded up, so that the array that follows is aligned."""
-    return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+    w: np.ndarray  # (K, H)
+    b: np.ndarray  # (K,)
 
 
 def aligned_zeros(size: int) -> np.ndarray:
@@ -71,32 +66,51 @@ def aligned_zeros(size: int) -> np.ndarray:
     return zeros[start : start + size]
 
 
-def grow(new: NamedTuple, old: NamedTuple) -> None:
-    """Copy arrays into the leading corner of larger ones, name by name."""
+def grow(new: Iterable[np.ndarray], old: Iterable[np.ndarray]) -> None:
+    """Copy arrays into the leading corner of larger ones, one by one."""
     for larger, smaller in zip(new, old, strict=True):
         larger[tuple(slice(n) for n in smaller.shape)] = smaller
 
 
 @jit_part
-def params_size(s):
-    """P, the length of a flat buffer of parameters."""
-    H, K = s.hidden_size, s.output_size
-    return room((H + s.input_size) * 4 * H) + room(4 * H) + room(K * H) + room(K)
+def inputs_of(s, layer):
+    """I of a layer: those above the first read the outputs of the one below."""
+    return s.input_size if layer == 0 else s.hidden_size
 
 
 @jit_part
-def param_views(buffer, s) -> Params:
-    """Open a flat buffer of parameters, (P,)."""
-    H, K, rows = s.hidden_size, s.output_size, s.hidden_size + s.input_size
-    b = room(rows * 4 * H)
-    w_head = b + room(4 * H)
-    b_head = w_head + room(K * H)
-    return Params(
-        matrix(buffer, 0, rows, 4 * H),
-        row(buffer, b, 4 * H),
-        matrix(buffer, w_head, K, H),
-        row(buffer, b_head, K),
-    )
+def layer_start(first, other, layer):
+    """Where a layer's part begins when that of the first is `first` long, the others' `other`."""
+    return first + (layer - 1) * other if layer > 0 else 0
+
+
+@jit_part
+def weights_start(cell, s, layer):
+    """Where a layer's weights begin in a flat buffer of parameters; the head's after the last."""
+    I, H = s.input_size, s.hidden_size
+    return layer_start(cells.weights_size(cell, I, H), cells.weights_size(cell, H, H), layer)
+
+
+@jit_part
+def params_size(cell, s):
+    """P, the length of a flat buffer of parameters."""
+    K = s.output_size
+    return weights_start(cell, s, s.num_layers) + room(K * s.hidden_size) + room(K)
+
+
+@jit_part
+def layer_weights(cell, buffer, s, layer):
+    """Open a layer's weights, see `kernels.cells`, in a flat buffer of parameters, (P,)."""
+    start = weights_start(cell, s, layer)
+    return cells.weights_of(cell, buffer, start, inputs_of(s, layer), s.hidden_size)
+
+
+@jit_part
+def head_views(cell, buffer, s) -> Head:
+    """Open the head's weights in a flat buffer of parameters, (P,)."""
+    H, K = s.hidden_size, s.output_size
+    start = weights_start(cell, s, s.num_layers)
+    return Head(matrix(buffer, start, K, H), row(buffer, start + room(K * H), K))
 
 
 class Weights(NamedTuple):
@@ -114,47 +128,70 @@ def weights_views(buffer) -> Weights:
     return Weights(row(buffer, 0, P), row(buffer, P, P), row(buffer, 2 * P, P))
 
 
+@jit_part
+def layer_state(cell, buffer, s, layer):
+    """Open a layer's state, (states, H) with the output h first, in a buffer of all states."""
+    size = room(cell.states * s.hidden_size)
+    return matrix(buffer, layer * size, cell.states, s.hidden_size)
+
+
+@jit_part
+def layer_d_hs(buffer, s, layer):
+    """Open the gradients of a layer's outputs, (T, H), in a buffer of those of all layers."""
+    size = room(s.window * s.hidden_size)
+    return matrix(buffer, layer * size, s.window, s.hidden_size)
+
+
+@jit_part
+def layer_tape(cell, buffer, s, layer, T):
+    """Open a layer's tape, see `kernels.cells`, in a buffer of the tapes of T ticks."""
+    I, H = s.input_size, s.hidden_size
+    start = layer_start(cells.tape_size(cell, I, H, T), cells.tape_size(cell, H, H, T), layer)
+    return cells.tape_of(cell, buffer, start, inputs_of(s, layer), H, T)
+
+
+@jit_part
+def tapes_size(cell, s, T):
+    """Length of the tapes of all layers over T ticks."""
+    I, H = s.input_size, s.hidden_size
+    return layer_start(cells.tape_size(cell, I, H, T), cells.tape_size(cell, H, H, T), s.num_layers)
+
+
 class Memory(NamedTuple):
-    """Recurrent state and the tape of the last T ticks (see `kernels.lstm`)."""
+    """Recurrent state and the tapes of the last T ticks (see `kernels.cells`)."""
 
-    h: np.ndarray  # (H,)
-    c: np.ndarray  # (H,)
+    states: np.ndarray  # of all layers, flat
     output: np.ndarray  # (K,) of the newest tick
-    inputs: np.ndarray  # (T, H + I)
-    gates: np.ndarray  # (T, 4H)
-    c_prevs: np.ndarray  # (T, H)
-    tanh_cs: np.ndarray  # (T, H)
+    hs: np.ndarray  # (T, H) outputs of the last layer
     d_ys: np.ndarray  # (T, K) gradient of each tick's loss with respect to its output
+    tapes: np.ndarray  # of all layers, flat
+    traces: np.ndarray  # of all layers, flat; none where learning goes back in time
 
 
 @jit_part
-def memory_size(s):
+def memory_size(cell, s):
     """Length of a memory buffer."""
-    I, H, K, T = s.input_size, s.hidden_size, s.output_size, s.window
-    tape = room(T * (H + I)) + room(T * 4 * H) + 2 * room(T * H) + room(T * K)
-    return 2 * room(H) + room(K) + tape
+    H, K, T = s.hidden_size, s.output_size, s.window
+    states = s.num_layers * room(cell.states * H)
+    return states + room(K) + room(T * H) + room(T * K) + tapes_size(cell, s, T) + s.traces
 
 
 @jit_part
-def memory_views(buffer, s) -> Memory:
+def memory_views(cell, buffer, s) -> Memory:
     """Open a memory buffer."""
-    I, H, K, T = s.input_size, s.hidden_size, s.output_size, s.window
-    c = room(H)
-    output = c + room(H)
-    inputs = output + room(K)
-    gates = inputs + room(T * (H + I))
-    c_prevs = gates + room(T * 4 * H)
-    tanh_cs = c_prevs + room(T * H)
-    d_ys = tanh_cs + room(T * H)
+    H, K, T = s.hidden_size, s.output_size, s.window
+    output = s.num_layers * room(cell.states * H)
+    hs = output + room(K)
+    d_ys = hs + room(T * H)
+    tapes = d_ys + room(T * K)
+    traces = tapes + tapes_size(cell, s, T)
     return Memory(
-        row(buffer, 0, H),
-        row(buffer, c, H),
+        row(buffer, 0, output),
         row(buffer, output, K),
-        matrix(buffer, inputs, T, H + I),
-        matrix(buffer, gates, T, 4 * H),
-        matrix(buffer, c_prevs, T, H),
-        matrix(buffer, tanh_cs, T, H),
+        matrix(buffer, hs, T, H),
         matrix(buffer, d_ys, T, K),
+        row(buffer, tapes, traces - tapes),
+        row(buffer, traces, s.traces),
     )
 
 
@@ -162,27 +199,58 @@ class Scratch(NamedTuple):
     """Work space whose content means nothing between calls."""
 
     grads: np.ndarray  # (P,)
-    d_zs: np.ndarray  # (T, 4H)
-    d_hs: np.ndarray  # (T, H)
-    d_h: np.ndarray  # (H,)
-    d_c: np.ndarray  # (H,)
-    h: np.ndarray  # (H,) state of a forecast that must not touch the real one
-    c: np.ndarray  # (H,)
-    inputs: np.ndarray  # (H + I,)
-    gates: np.ndarray  # (4H,)
-    c_prev: np.ndarray  # (H,)
-    tanh_c: np.ndarray  # (H,)
-    output: np.ndarray  # (K,)
+    d_hs: np.ndarray  # gradients of the layers' outputs, (T, H) each
+    work: np.ndarray  # of the backward pass of a layer
+    x: np.ndarray  # (I,) the network's inputs
     targets: np.ndarray  # (K,)
+    output: np.ndarray  # (K,) of a forecast, which must not touch the real state
+    states: np.ndarray  # of all layers
+    tapes: np.ndarray  # of all layers, one tick
 
 
 @jit_part
-def scratch_size(s):
+def scratch_sizes(cell, s):
+    """Lengths of the arrays of `Scratch`."""
+    I, H, K, T = max(s.input_size, s.hidden_size), s.hidden_size, s.output_size, s.window
+    return (
+        params_size(cell, s),
+        s.num_layers * room(T * H),
+        cells.work_size(cell, I, H, T),
+        room(s.input_size),
+        room(K),
+        room(K),
+        s.num_layers * room(cell.states * H),
+        tapes_size(cell, s, 1),
+    )
+
+
+@jit_part
+def scratch_size(cell, s):
     """Length of a scratch buffer, without windows."""
-    I, H, K, T = s.input_size, s.hidden_size, s.output_size, s.window
-    backward = room(T * 4 * H) + room(T * H) + 2 * room(H)
-    step = 4 * room(H) + room(H + I) + room(4 * H) + 2 * room(K)
-    return params_size(s) + backward + step
+    sizes = scratch_sizes(cell, s)
+    return sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4] + sizes[5] + sizes[6] + sizes[7]
+
+
+@jit_part
+def scratch_views(cell, buffer, s) -> Scratch:
+    """Open a scratch buffer."""
+    sizes = scratch_sizes(cell, s)
+    work = sizes[0] + sizes[1]
+    x = work + sizes[2]
+    targets = x + sizes[3]
+    output = targets + sizes[4]
+    states = output + sizes[5]
+    tapes = states + sizes[6]
+    return Scratch(
+        row(buffer, 0, sizes[0]),
+        row(buffer, sizes[0], sizes[1]),
+        row(buffer, work, sizes[2]),
+        row(buffer, x, s.input_size),
+        row(buffer, targets, s.output_size),
+        row(buffer, output, s.output_size),
+        row(buffer, states, sizes[6]),
+        row(buffer, tapes, sizes[7]),
+    )
 
 
 class Windows(NamedTuple):
@@ -231,39 +299,6 @@ def windows_views(buffer, start, s) -> Windows:
     )
 
 
-@jit_part
-def scratch_views(buffer, s) -> Scratch:
-    """Open a scratch buffer."""
-    I, H, K, T = s.input_size, s.hidden_size, s.output_size, s.window
-    d_zs = params_size(s)
-    d_hs = d_zs + room(T * 4 * H)
-    d_h = d_hs + room(T * H)
-    d_c = d_h + room(H)
-    h = d_c + room(H)
-    c = h + room(H)
-    inputs = c + room(H)
-    gates = inputs + room(H + I)
-    c_prev = gates + room(4 * H)
-    tanh_c = c_prev + room(H)
-    output = tanh_c + room(H)
-    targets = output + room(K)
-    return Scratch(
-        row(buffer, 0, d_zs),
-        matrix(buffer, d_zs, T, 4 * H),
-        matrix(buffer, d_hs, T, H),
-        row(buffer, d_h, H),
-        row(buffer, d_c, H),
-        row(buffer, h, H),
-        row(buffer, c, H),
-        row(buffer, inputs, H + I),
-        row(buffer, gates, 4 * H),
-        row(buffer, c_prev, H),
-        row(buffer, tanh_c, H),
-        row(buffer, output, K),
-        row(buffer, targets, K),
-    )
-
-
 class Clock(NamedTuple):
     """Where each int64 counter stands in the clock buffer."""
 
@@ -275,7 +310,8 @@ class Clock(NamedTuple):
     seed: int = 5  # of the windows to replay
     alert: int = 6  # ticks for which the learning rate is still raised after a drift
     horizon: int = 7  # K, ticks that a committee forecasts
-    periods: int = 8  # from here on: the series' seasonal periods in ticks, 0 while unknown
+    classes: int = 8  # that have been learned so far
+    periods: int = 9  # from here on: the series' seasonal periods in ticks, 0 while unknown
 
 
 CLOCK = Clock()
@@ -284,30 +320,35 @@ CLOCK = Clock()
 class NetworkViews(NamedTuple):
     """Every view of one network, as the kernels use it."""
 
+    cell: tuple  # what it is made of, see `kernels.cells`
+    rule: tuple  # how it learns, see `kernels.rules`
     settings: Settings
-    params: Params
+    head: Head
     weights: Weights
     memory: Memory
     scratch: Scratch
     windows: Windows
-    grads: Params
+    d_head: Head  # gradients
     clock: np.ndarray
 
 
 @jit_part
-def network_views(settings, weights, memory, scratch, clock) -> NetworkViews:
-    """Open the flat buffers of one network."""
+def network_views(kind, settings, weights, memory, scratch, clock) -> NetworkViews:
+    """Open the flat buffers of one network. kind: its cell and its learning rule."""
+    cell, rule = kind
     s = unpack(settings)
     flat = weights_views(weights)
-    work = scratch_views(scratch, s)
+    work = scratch_views(cell, scratch, s)
     return NetworkViews(
+        cell,
+        rule,
         s,
-        param_views(flat.params, s),
+        head_views(cell, flat.params, s),
         flat,
-        memory_views(memory, s),
+        memory_views(cell, memory, s),
         work,
-        windows_views(scratch, scratch_size(s), s),
-        param_views(work.grads, s),
+        windows_views(scratch, scratch_size(cell, s), s),
+        head_views(cell, work.grads, s),
         row(clock, 0, clock.size),
     )
 

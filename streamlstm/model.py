@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import InputError
 from .features import Columns
-from .layout import Settings
+from .layout import CLOCK, SCALER, Settings, grow, scaler_views
 from .network import Network
 
 
@@ -21,10 +21,21 @@ class OnlineModel(abc.ABC):
     threads that share one model take turns, threads with a model each run in parallel.
     """
 
-    def _build(self, settings: Settings, counters: int, seed: int | None) -> None:
+    cell: str
+    learning: str
+
+    def _build(
+        self, settings: Settings, counters: int, seed: int | None, cell: str, learning: str
+    ) -> None:
         self._columns = Columns()
-        self._network = Network(settings, counters, seed)
+        self._network = Network(settings, counters, seed, cell, learning)
+        self._kernels = self._entries(cell, learning)
         self._lock = threading.Lock()
+
+    @staticmethod
+    @abc.abstractmethod
+    def _entries(cell: str, learning: str) -> Any:
+        """The compiled kernels for a cell and a learning rule."""
 
     def summary(self) -> None:
         """Print layers, output shapes and parameter counts."""
@@ -57,8 +68,59 @@ class OnlineModel(abc.ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:  # no copy of a tick half learned
-            return copy.deepcopy({k: v for k, v in self.__dict__.items() if k != "_lock"})
+            kept = {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_kernels")}
+            return copy.deepcopy(kept)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._kernels = self._entries(self.cell, self.learning)
         self._lock = threading.Lock()
+
+
+class FeatureModel(OnlineModel):
+    """A model whose network reads features: one input and one channel of the scaler each."""
+
+    scaling: bool
+    _targets = 1  # channels of the scaler before those of the features
+
+    def _build(
+        self, settings: Settings, counters: int, seed: int | None, cell: str, learning: str
+    ) -> None:
+        super()._build(settings, counters, seed, cell, learning)
+        self._stats = self._new_stats(self._targets)
+
+    def _new_stats(self, channels: int) -> np.ndarray:
+        """Statistics of channels that nothing is known of, or that are not to be scaled."""
+        stats = np.zeros(SCALER * channels)
+        if not self.scaling:
+            scaler = scaler_views(stats, channels)
+            scaler.counts[:], scaler.spread[:] = np.inf, 1.0
+        return stats
+
+    def reset_state(self) -> None:
+        """End a sequence: the next tick is the first of another one.
+
+        The state begins at zero again and no gradient reaches back beyond this point. What waits
+        for the next update is learned now.
+        """
+        with self._lock:
+            network = self._network
+            if network.clock[CLOCK.labelled]:
+                self._kernels.flush(*network.buffers)
+            network.reset_state()
+
+    def _known_row(self, x: dict[Hashable, Any]) -> np.ndarray:
+        """(F,) features of a tick that is not learned from: those without a column are ignored."""
+        row = self._columns.known_row(x)
+        return self._columns.row(self._columns.numbers(x)) if row is None else row
+
+    def _add_features(self, names: list[Hashable]) -> None:
+        new = self._columns.new_names(names)
+        if not new:
+            return
+        old = scaler_views(self._stats, self._targets + len(self._columns.index))
+        self._columns.add(new)
+        self._network.add_inputs(new)
+        channels = self._targets + len(self._columns.index)
+        self._stats = self._new_stats(channels)
+        grow(scaler_views(self._stats, channels), old)

@@ -8,21 +8,42 @@ import numpy as np
 
 from .errors import ParameterError
 from .kernels.batch import BATCH
+from .kernels.cells import CELLS, initialise, traces_of, traces_size
 from .kernels.loss import LOSSES
 from .kernels.optimizer import OPTIMIZERS
+from .kernels.rules import RULES
 from .layout import (
     CLOCK,
     Settings,
     aligned_zeros,
     grow,
+    head_views,
+    inputs_of,
+    layer_start,
+    layer_state,
+    layer_tape,
+    layer_weights,
     memory_size,
     memory_views,
-    param_views,
     params_size,
     scratch_size,
     weights_views,
     windows_size,
 )
+
+
+def check_learning(cell: str, learning: str, stride: int = 1, replay: int = 0) -> None:
+    """ParameterError unless a network of such cells can learn by this rule."""
+    for name, choice, choices in [("cell", cell, CELLS), ("learning", learning, RULES)]:
+        if choice not in choices:
+            raise ParameterError(f"{name} must be one of {', '.join(choices)}, got {choice!r}")
+    if learning == "tbptt":
+        return
+    able = [name for name, file in CELLS.items() if learning == file.FORWARD]
+    if cell not in able:
+        raise ParameterError(f"learning={learning!r} needs cell={' or '.join(map(repr, able))}")
+    if stride != 1 or replay:
+        raise ParameterError(f"learning={learning!r} learns every tick: stride 1 and no replay")
 
 
 def check_settings(
@@ -39,11 +60,14 @@ def check_settings(
     output_size: int = 1,
 ) -> Settings:
     """Settings of a network without inputs, or a ParameterError that names what is wrong."""
-    for name, value in [("hidden_size", hidden_size), ("window", window), ("stride", stride)]:
+    for name, value in [
+        ("hidden_size", hidden_size),
+        ("num_layers", num_layers),
+        ("window", window),
+        ("stride", stride),
+    ]:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ParameterError(f"{name} must be a whole number of at least 1, got {value!r}")
-    if num_layers != 1:
-        raise ParameterError(f"num_layers must be 1 in this version, got {num_layers!r}")
     if stride > window:
         raise ParameterError(
             f"stride ({stride}) must not exceed window ({window}): "
@@ -70,6 +94,8 @@ def check_settings(
         loss=LOSSES[loss],
         optimizer=OPTIMIZERS[optimizer],
         replay=replay,
+        num_layers=num_layers,
+        traces=0,
         learning_rate=float(learning_rate),
         clip_norm=float(clip_norm),
         weight_decay=float(weight_decay),
@@ -77,65 +103,150 @@ def check_settings(
 
 
 class Network:
-    """An LSTM layer and a Dense head whose inputs have names and may grow in number.
+    """Recurrent layers and a Dense head whose inputs have names and may grow in number.
 
-    The head starts at zero, so that an untrained network changes nothing; the forget gate's bias
-    starts at 1, so that it remembers (Gers et al. 2000). The weights of an input depend on the
-    seed and its name alone, not on when it appeared.
+    The head starts at zero, so that an untrained network changes nothing. The weights of an input
+    depend on the seed and its name alone, not on when it appeared.
     """
 
-    def __init__(self, settings: Settings, counters: int, seed: int | None):
+    def __init__(
+        self,
+        settings: Settings,
+        counters: int,
+        seed: int | None,
+        cell: str = "lstm",
+        learning: str = "tbptt",
+    ):
+        self.kind = CELLS[cell].CELL, RULES[learning].RULE
+        if self.kind[1].traces:
+            settings = settings._replace(window=1)
         self.settings = settings
         self.entropy = int(np.random.SeedSequence(seed).entropy)  # type: ignore[arg-type]
         self.inputs: list[Hashable] = []
         self.clock = np.zeros(counters, np.int64)
         self.clock[CLOCK.seed] = zlib.crc32(str(self.entropy).encode())
         self._allocate()
-        params = self.params
-        H = settings.hidden_size
-        params.w[:H] = self._initial(np.random.default_rng(self.entropy), H)
-        params.b[H : 2 * H] = 1.0
+        rng = np.random.default_rng(self.entropy)
+        for number, layer in enumerate(self.layers):
+            for weights in layer:
+                if weights.ndim == 2:
+                    rows = len(weights) - (settings.input_size if number == 0 else 0)
+                    weights[:rows] = self._initial(rng, rows, weights.shape[1])
+            initialise(self.kind[0], layer)
 
     def _allocate(self) -> None:
-        s = self.settings
+        cell, s = self.kind[0], self.settings
+        if self.kind[1].traces:
+            I, H = s.input_size, s.hidden_size
+            sizes = traces_size(cell, I, H), traces_size(cell, H, H)
+            self.settings = s = s._replace(traces=layer_start(*sizes, s.num_layers))
         self.settings_array = np.array(s, np.float64)
-        self.weights = aligned_zeros(3 * params_size(s))
-        self.memory = aligned_zeros(memory_size(s))
-        self.scratch = aligned_zeros(scratch_size(s) + windows_size(s))
+        self.weights = aligned_zeros(3 * params_size(cell, s))
+        self.memory = aligned_zeros(memory_size(cell, s))
+        self.scratch = aligned_zeros(scratch_size(cell, s) + windows_size(s))
         # What every kernel takes.
         self.buffers = (self.settings_array, self.weights, self.memory, self.scratch, self.clock)
 
-    def _initial(self, rng: np.random.Generator, rows: int) -> np.ndarray:
+    def _initial(self, rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
         """Uniform in +-1/sqrt(H), PyTorch's choice: it does not depend on the number of inputs."""
         bound = self.settings.hidden_size**-0.5
-        return rng.uniform(-bound, bound, (rows, 4 * self.settings.hidden_size))
+        return rng.uniform(-bound, bound, (rows, columns))
 
     @property
-    def params(self) -> Any:
-        """Views of the parameters, `layout.Params`."""
-        return param_views(weights_views(self.weights).params, self.settings)
+    def output(self) -> np.ndarray:
+        """(K,) of the newest tick."""
+        return memory_views(self.kind[0], self.memory, self.settings).output
+
+    @property
+    def states(self) -> list[np.ndarray]:
+        """(states, H) of each layer, its output h first."""
+        cell, s = self.kind[0], self.settings
+        states = memory_views(cell, self.memory, s).states
+        return [layer_state(cell, states, s, number) for number in range(s.num_layers)]
+
+    @property
+    def layers(self) -> list[Any]:
+        """Views of the layers' weights, see `kernels.cells`."""
+        return self._layers_in(weights_views(self.weights).params)
+
+    @property
+    def head(self) -> Any:
+        """Views of the head's weights, `layout.Head`."""
+        return head_views(self.kind[0], weights_views(self.weights).params, self.settings)
+
+    @property
+    def params(self) -> dict[str, np.ndarray]:
+        """Views of all weights by name: those of the cell with the number of their layer."""
+        return self.params_in(weights_views(self.weights).params)
+
+    def params_in(self, buffer: np.ndarray) -> dict[str, np.ndarray]:
+        """The same for any buffer of the form of the parameters."""
+        named = {
+            f"{name}_l{number}": weights
+            for number, layer in enumerate(self._layers_in(buffer))
+            for name, weights in layer._asdict().items()
+        }
+        head = head_views(self.kind[0], buffer, self.settings)
+        return {**named, "w_head": head.w, "b_head": head.b}
+
+    def _layers_in(self, buffer: np.ndarray) -> list[Any]:
+        numbers = range(self.settings.num_layers)
+        return [layer_weights(self.kind[0], buffer, self.settings, n) for n in numbers]
+
+    def _remembered(self) -> list[Any]:
+        """Views of what is remembered, in an order that does not depend on the inputs."""
+        cell, s = self.kind[0], self.settings
+        memory = memory_views(cell, self.memory, s)
+        views: list[Any] = [memory[:4]]
+        for number in range(s.num_layers):
+            views.append(layer_tape(cell, memory.tapes, s, number, s.window))
+            if s.traces:
+                I, H = inputs_of(s, number), s.hidden_size
+                sizes = traces_size(cell, s.input_size, H), traces_size(cell, H, H)
+                start = layer_start(*sizes, number)
+                views.append(traces_of(cell, memory.traces, start, I, H))
+        return views
 
     def add_inputs(self, names: Sequence[Hashable]) -> None:
         """Append inputs; everything learned so far stays."""
-        old_settings, old_weights, old_memory = self.settings, self.weights, self.memory
-        self.settings = old_settings._replace(input_size=old_settings.input_size + len(names))
-        self._allocate()
-        for new, old in zip(weights_views(self.weights), weights_views(old_weights), strict=True):
-            grow(param_views(new, self.settings), param_views(old, old_settings))
-        grow(memory_views(self.memory, self.settings), memory_views(old_memory, old_settings))
-        first_row = old_settings.hidden_size + old_settings.input_size
-        for row, name in enumerate(names, first_row):
+        self._resize(self.settings._replace(input_size=self.settings.input_size + len(names)))
+        rows = self.layers[0].w[-len(names) :] if names else ()
+        for row, name in zip(rows, names, strict=True):
             rng = np.random.default_rng([self.entropy, zlib.crc32(repr(name).encode())])
-            self.params.w[row] = self._initial(rng, 1)[0]
+            row[:] = self._initial(rng, 1, row.size)[0]
         self.inputs = [*self.inputs, *names]
+
+    def add_outputs(self, count: int) -> None:
+        """Append outputs, which start at zero; everything learned so far stays."""
+        self._resize(self.settings._replace(output_size=self.settings.output_size + count))
+
+    def _resize(self, settings: Settings) -> None:
+        """Move everything learned so far into larger buffers."""
+        old_weights, old_memory = weights_views(self.weights), self._remembered()
+        old = [self.params_in(buffer).values() for buffer in old_weights]
+        self.settings = settings
+        self._allocate()
+        new = [self.params_in(buffer).values() for buffer in weights_views(self.weights)]
+        for larger, smaller in zip(new, old, strict=True):
+            grow(larger, smaller)
+        for larger, smaller in zip(self._remembered(), old_memory, strict=True):
+            grow(larger, smaller)
+
+    def reset_state(self) -> None:
+        """Begin anew as before the first tick, with the weights as they are."""
+        self.memory[:] = 0.0
+        self.clock[CLOCK.ticks] = 0
 
     def summary(self, title: str) -> str:
         """Layers, output shapes and parameter counts, laid out as Keras users know them."""
-        p = self.params
-        rows = [
-            ("lstm (LSTM)", f"({self.settings.hidden_size},)", p.w.size + p.b.size),
-            ("dense (Dense)", f"({self.settings.output_size},)", p.w_head.size + p.b_head.size),
-        ]
+        name = type(self.kind[0]).__name__
+        H, K = self.settings.hidden_size, self.settings.output_size
+        rows = []
+        for number, layer in enumerate(self.layers):
+            suffix = f"_{number}" if number else ""
+            size = sum(weights.size for weights in layer)
+            rows.append((f"{name.lower()}{suffix} ({name})", f"({H},)", size))
+        rows.append(("dense (Dense)", f"({K},)", self.head.w.size + self.head.b.size))
         total = sum(count for _, _, count in rows)
         rule = "=" * 56
         return "\n".join(

@@ -1,19 +1,21 @@
 """`LSTMRegressor`: a target from features, learned tick by tick with memory of what came before."""
 
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from river.base import Regressor
 
+from . import interop
 from .features import as_number, as_table, as_vector
 from .kernels import regressor as kernels
-from .layout import CLOCK, SCALER, grow, scaler_views
-from .model import OnlineModel
-from .network import check_settings
+from .layout import CLOCK
+from .model import FeatureModel
+from .network import check_learning, check_settings
 
 
-class LSTMRegressor(OnlineModel, Regressor):
+class LSTMRegressor(FeatureModel, Regressor):
     """Online LSTM regression.
 
     `learn_one` advances the recurrent state by one tick and trains on its target;
@@ -26,7 +28,12 @@ class LSTMRegressor(OnlineModel, Regressor):
     hidden_size
         Units of the LSTM layer, H.
     num_layers
-        LSTM layers; 1 in this version.
+        Recurrent layers, each reading the outputs of the one below.
+    cell
+        "lstm" [2], "lstm1997", without forget gate [3], "peephole" [4], "gru" [5] or "elstm" [6].
+    learning
+        "tbptt", back-propagation through a window of time; or, for cell "elstm", "rtrl": real-time
+        recurrent learning, forward in time and exact through the whole past [6].
     window
         Ticks that an update's gradient reaches back, h of BPTT(h; h') [1].
     stride
@@ -39,18 +46,29 @@ class LSTMRegressor(OnlineModel, Regressor):
         "squared", "absolute" or "huber" (threshold: one mean absolute deviation of the target).
     clip_norm
         Largest global norm of a gradient.
+    scaling
+        Whether to standardise features and target online; if not, they enter and leave the network
+        as they are.
     seed
         Of the initial weights; None draws one.
 
     Notes
     -----
-    A missing feature (absent, None or NaN) counts as its mean. A missing target trains nothing;
-    the state still advances. Threads may share a regressor: they take turns.
+    A missing feature (absent, None or NaN) counts as its mean, without scaling as 0. A missing
+    target trains nothing; the state still advances. Threads may share a regressor: they take turns.
 
     References
     ----------
     [1] Williams & Peng (1990). An efficient gradient-based algorithm for on-line training of
         recurrent network trajectories. Neural Computation 2.
+    [2] Gers, Schmidhuber & Cummins (2000). Learning to forget: continual prediction with LSTM.
+        Neural Computation 12.
+    [3] Hochreiter & Schmidhuber (1997). Long short-term memory. Neural Computation 9.
+    [4] Gers & Schmidhuber (2000). Recurrent nets that time and count. IJCNN.
+    [5] Cho et al. (2014). Learning phrase representations using RNN encoder-decoder for statistical
+        machine translation. EMNLP. With the reset gate after the product, as in PyTorch and Keras.
+    [6] Irie, Gopalakrishnan & Schmidhuber (2024). Exploring the promise and limits of real-time
+        recurrent learning. ICLR.
 
     Examples
     --------
@@ -67,32 +85,40 @@ class LSTMRegressor(OnlineModel, Regressor):
 
     """
 
+    _entries = staticmethod(kernels.entries)
+
     def __init__(
         self,
         hidden_size: int = 32,
         num_layers: int = 1,
+        cell: str = "lstm",
+        learning: str = "tbptt",
         window: int = 20,
         stride: int = 1,
         learning_rate: float = 0.002,
         optimizer: str = "adam",
         loss: str = "squared",
         clip_norm: float = 1.0,
+        scaling: bool = True,
         seed: int | None = 0,
     ):
         self.hidden_size = hidden_size
         self.num_layers = num_layers
+        self.cell = cell
+        self.learning = learning
         self.window = window
         self.stride = stride
         self.learning_rate = learning_rate
         self.optimizer = optimizer
         self.loss = loss
         self.clip_norm = clip_norm
+        self.scaling = scaling
         self.seed = seed
+        check_learning(cell, learning, stride)
         settings = check_settings(
             hidden_size, num_layers, window, stride, learning_rate, optimizer, loss, clip_norm
         )
-        self._build(settings, CLOCK.periods, seed)
-        self._stats = np.zeros(SCALER)
+        self._build(settings, CLOCK.periods, seed, cell, learning)
 
     def learn_one(self, x: dict[Hashable, Any], y: float) -> None:
         """Advance by one tick and learn its target.
@@ -114,7 +140,7 @@ class LSTMRegressor(OnlineModel, Regressor):
         target = as_number(y, "y")
         with self._lock:
             row = self._row(x)
-            kernels.learn_one(row, target, *self._network.buffers, self._stats)
+            self._kernels.learn_one(row, target, *self._network.buffers, self._stats)
 
     def predict_one(self, x: dict[Hashable, Any]) -> float:
         """Predict the target of the next tick; the model stays as it is.
@@ -128,10 +154,8 @@ class LSTMRegressor(OnlineModel, Regressor):
 
         """
         with self._lock:
-            row = self._columns.known_row(x)
-            if row is None:
-                row = self._columns.row(self._columns.numbers(x))
-            return kernels.predict_one(row, *self._network.buffers, self._stats)
+            row = self._known_row(x)
+            return self._kernels.predict_one(row, *self._network.buffers, self._stats)
 
     def step(self, x: Any, y: float) -> float:
         """Predict, then learn from, one tick: for services that have arrays, not dicts.
@@ -156,7 +180,7 @@ class LSTMRegressor(OnlineModel, Regressor):
         target = as_number(y, "y")
         with self._lock:
             row = self._array_row(x)
-            return kernels.learn_one(row, target, *self._network.buffers, self._stats)
+            return self._kernels.learn_one(row, target, *self._network.buffers, self._stats)
 
     def learn_many(self, X: Any, y: Any) -> np.ndarray:
         """Predict, then learn from, each of T ticks: `predict_one` and `learn_one` in one call.
@@ -184,17 +208,44 @@ class LSTMRegressor(OnlineModel, Regressor):
         predictions = np.empty(targets.size)
         with self._lock:
             self._add_features(list(table))
-            matrix = self._columns.matrix(table, targets.size)
-            kernels.learn_many(predictions, matrix, targets, *self._network.buffers, self._stats)
+            matrix, buffers = self._columns.matrix(table, targets.size), self._network.buffers
+            self._kernels.learn_many(predictions, matrix, targets, *buffers, self._stats)
         return predictions
 
-    def _add_features(self, names: list[Hashable]) -> None:
-        new = self._columns.new_names(names)
-        if not new:
-            return
-        old = scaler_views(self._stats, len(self._columns.index) + 1)
-        self._columns.add(new)
-        self._network.add_inputs(new)
-        channels = len(self._columns.index) + 1
-        self._stats = np.zeros(SCALER * channels)
-        grow(scaler_views(self._stats, channels), old)
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Weights, copied, by the names that PyTorch has for `rnn` and `head`: see `interop`."""
+        return interop.state_dict(self)
+
+    def load_state_dict(self, weights: Mapping[str, Any]) -> None:
+        """Take over weights, named and shaped as by `state_dict`: see `interop`."""
+        interop.load_state_dict(self, weights)
+
+    def save_weights(self, path: str | Path) -> None:
+        """Write weights and the features' names to a safetensors file: see `interop`."""
+        interop.save_weights(self, path)
+
+    def load_weights(self, path: str | Path) -> None:
+        """Take over the weights of a file that `save_weights` wrote: see `interop`."""
+        interop.load_weights(self, path)
+
+    @classmethod
+    def from_torch(cls, rnn: Any, head: Any, **parameters: Any) -> Self:
+        """Go on with a `torch.nn.LSTM` or `GRU` and its `Linear` head: see `interop`."""
+        return interop.from_torch(cls, rnn, head, parameters)
+
+    def to_torch(self) -> tuple[Any, Any]:
+        """The model as a `torch.nn.LSTM` or `GRU` and its `Linear` head: see `interop`."""
+        return interop.to_torch(self)
+
+    @classmethod
+    def from_keras(cls, model: Any, **parameters: Any) -> Self:
+        """Go on with a Keras `Sequential` of `LSTM` or `GRU` and `Dense`: see `interop`."""
+        return interop.from_keras(cls, model, parameters)
+
+    def to_keras(self) -> Any:
+        """The model as a Keras `Sequential`, with an output a tick: see `interop`."""
+        return interop.to_keras(self)
+
+    def to_onnx(self, path: str | Path) -> None:
+        """Write the model to an ONNX file whose state comes in and goes out: see `interop`."""
+        interop.to_onnx(self, path)

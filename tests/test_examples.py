@@ -1,6 +1,7 @@
 """Every example runs and prints what it promises."""
 
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,28 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
+        ("adding_problem", "of 2560 new ones wrong"),
         ("embed", "next six hours"),
+        ("offline_then_online", "learning on"),
         ("replay_csv", "Result(ticks=8611"),
         ("river_pipeline", "MAE: "),
+        ("temporal_order", "of 2560 new ones wrong"),
     ],
 )
-def test_example(name, shown, capsys):
+def test_example(name, shown, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [name])
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     assert shown in capsys.readouterr().out
 
 
 def test_every_example_is_tested():
     found = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert found == {"embed", "replay_csv", "river_pipeline"}
+    tasks = {"adding_problem", "temporal_order"}
+    assert found == {
+        "embed",
+        "replay_csv",
+        "river_pipeline",
+        "offline_then_online",
+        "classic_tasks",
+        *tasks,
+    }

@@ -225,7 +225,7 @@ def test_bad_arrays_leave_the_model_as_it_was(arguments):
     [
         ("hidden_size", 0),
         ("hidden_size", 2.5),
-        ("num_layers", 2),
+        ("num_layers", 0),
         ("window", -1),
         ("stride", 21),
         ("learning_rate", -0.1),

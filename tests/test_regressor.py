@@ -115,7 +115,7 @@ def test_initial_weights_depend_on_the_name_not_on_the_order_of_arrival():
         for name in names:
             model._add_features([name])
     rows = {
-        model: dict(zip(model._network.inputs, model._network.params.w[32:], strict=True))
+        model: dict(zip(model._network.inputs, model._network.params["w_l0"][32:], strict=True))
         for model in (first, second)
     }
     for name in "ab":

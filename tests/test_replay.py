@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from kernel_calls import (
+    calls,
     last_grads,
+    params_of,
     random_network,
     relative_error,
-    replay_update,
     scramble,
     twin,
-    window_starts,
 )
 from streams import mase, seasonal
 from twins import ROUNDING, disagreement
@@ -35,7 +35,7 @@ def test_windows_lie_in_the_past_the_newest_first(ticks, capacity):
     for update in range(40):
         network.clock[CLOCK.updates] = update
         starts = np.zeros(32, np.int64)
-        window_starts(starts, ticks, capacity, *network.buffers)
+        calls(network.kind).window_starts(starts, ticks, capacity, *network.buffers)
         assert starts[0] == ticks - 5
         assert starts.min() >= max(ticks - capacity, 0)
         assert starts.max() <= ticks - 5
@@ -73,11 +73,11 @@ def test_updates_equal_those_of_the_reference(I, H, K, T, windows, loss):
     network, ref, past = network_with_a_past(I, H, K, T, windows, loss, decay=1.0)
     for _ in range(3):
         expected = ref.batch_gradient(ref.starts())
-        replay_update(past, 70, *network.buffers)
+        calls(network.kind).replay_update(past, 70, *network.buffers)
         ref.replay()
-        for name, d in last_grads(network)._asdict().items():
+        for name, d in last_grads(network).items():
             assert relative_error(d, expected[name]) < 1e-4
-        for name, p in network.params._asdict().items():
+        for name, p in params_of(network).items():
             assert relative_error(p, ref.params[name]) < 2e-4
 
 
@@ -99,9 +99,9 @@ def test_the_gradient_of_the_reference_equals_finite_differences(loss):
 def test_nothing_is_learned_before_three_windows():
     network, _, past = network_with_a_past(2, 3, 1, 6, 16, "squared")
     before = network.weights.copy()
-    replay_update(past, 17, *network.buffers)
+    calls(network.kind).replay_update(past, 17, *network.buffers)
     assert np.array_equal(network.weights, before)
-    replay_update(past, 18, *network.buffers)
+    calls(network.kind).replay_update(past, 18, *network.buffers)
     assert not np.array_equal(network.weights, before)
 
 

@@ -1,18 +1,27 @@
-"""River's contracts, and both estimators inside river's machinery."""
+"""River's contracts, and all estimators inside river's machinery."""
 
 import pytest
 from river import checks, compose, datasets, evaluate, metrics, preprocessing, time_series
 
-from streamlstm import LSTMForecaster, LSTMRegressor
+from streamlstm import LSTMClassifier, LSTMForecaster, LSTMRegressor
+from streamlstm.kernels.cells import CELLS
 
 MODELS = [
     LSTMForecaster(),
     LSTMForecaster(seed=None, season=4),
     LSTMRegressor(),
     LSTMRegressor(seed=None),
+    LSTMClassifier(),
+    LSTMClassifier(seed=None),
+    *(LSTMRegressor(hidden_size=4, cell=cell, num_layers=2) for cell in CELLS),
+    *(LSTMClassifier(hidden_size=4, cell=cell) for cell in CELLS if cell != "lstm"),
+    *(LSTMForecaster(hidden_size=4, cell=cell) for cell in CELLS if cell != "lstm"),
+    LSTMRegressor(cell="elstm", learning="rtrl"),
 ]
 CHECKS = [
-    pytest.param(model, check, id=f"{model}-seed={model.seed}-{check.__name__}")
+    pytest.param(
+        model, check, id=f"{model}-{model.cell}-{model.learning}-seed={model.seed}-{check.__name__}"
+    )
     for model in MODELS
     for check in checks.yield_checks(model)
 ]

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from kernel_calls import grads_of, outputs_of, random_network, relative_error, twin
+from kernel_calls import grads_of, outputs_of, params_of, random_network, relative_error, twin
 
 from streamlstm import reference
 from streamlstm.kernels import loss, optimizer
-from streamlstm.layout import memory_views
 
 T = 60
 
@@ -31,7 +30,7 @@ def test_learning_follows_the_reference(kind, method, window, stride):
         expected.append(ref.advance(x.astype(float)))
         ref.learn(target.astype(float))
     assert relative_error(outputs_of(net, xs, targets), expected) < 1e-4
-    for name, array in net.params._asdict().items():
+    for name, array in params_of(net).items():
         assert relative_error(array, ref.params[name]) < 1e-4
 
 
@@ -43,11 +42,10 @@ def test_frozen_weights_make_the_ring_gradient_that_of_the_full_window(I, H, win
     xs, targets = stream(I, 1)
     state = random_network(I, H, 1, window, stride, rate=0.0)
     outputs_of(state, xs[: T - window], targets[: T - window])
-    before = memory_views(state.memory, state.settings)
-    h, c = before.h.astype(float), before.c.astype(float)
+    h, c = state.states[0].astype(float)
     outputs_of(net, xs, targets)
 
-    w, b, w_head, b_head = (p.astype(float) for p in net.params)
+    w, b, w_head, b_head = (p.astype(float) for p in net.params.values())
     steps = reference.lstm_sequence(xs[-window:].astype(float), h, c, w, b)
     hs = np.array([step.h for step in steps])
     d_ys = (hs @ w_head.T + b_head - targets[-window:]) / stride
@@ -55,10 +53,10 @@ def test_frozen_weights_make_the_ring_gradient_that_of_the_full_window(I, H, win
     zero = np.zeros(H)
     d_w, d_b, *_ = reference.lstm_backward(steps, d_ys @ w_head, zero, zero, w)
     grads = grads_of(net)
-    assert relative_error(grads.w, d_w) < 1e-4
-    assert relative_error(grads.b, d_b) < 1e-4
-    assert relative_error(grads.w_head, d_ys.T @ hs) < 1e-4
-    assert relative_error(grads.b_head, d_ys.sum(0)) < 1e-4
+    assert relative_error(grads["w"], d_w) < 1e-4
+    assert relative_error(grads["b"], d_b) < 1e-4
+    assert relative_error(grads["w_head"], d_ys.T @ hs) < 1e-4
+    assert relative_error(grads["b_head"], d_ys.sum(0)) < 1e-4
 
 
 @pytest.mark.parametrize("window", [1, 4, 9])
@@ -67,7 +65,7 @@ def test_the_gradient_reaches_window_ticks_back_and_no_further(window):
     ticks, H = 15, 4
     net = random_network(ticks, H, 1, window, rate=0.0)
     outputs_of(net, np.eye(ticks), np.ones((ticks, 1)))
-    reached = np.abs(grads_of(net).w[H:]).max(axis=1) > 0
+    reached = np.abs(grads_of(net)["w"][H:]).max(axis=1) > 0
     assert reached.tolist() == [n >= ticks - window for n in range(ticks)]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from kernel_calls import twin
 
 from streamlstm.kernels.loss import LOSSES
-from streamlstm.layout import CLOCK, memory_views
+from streamlstm.layout import CLOCK
 from streamlstm.reference import Forecaster
 
 # Float32 in the network against float64. A replayed absolute error changes its gradient by a leap.
@@ -32,7 +32,7 @@ def disagreement(model, values, features=(), ahead=15, **twin_arguments):
     for t, (y, x) in enumerate(zip(values, columns, strict=True)):
         ref.learn_one(y, x)
         model.learn_one(y, dict(zip(names, x, strict=True)))
-        output = memory_views(model._network.memory, model._network.settings).output
+        output = model._network.output
         of_outputs.append(np.abs(output - ref.network.output).max())
         if ref.change.spread > 0 and t % 5 == 0:
             known = columns[t + 1 : t + 1 + ahead]

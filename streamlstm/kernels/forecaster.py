@@ -23,6 +23,9 @@ they will arrive with tick t + 1, so that looking out has to wait until they are
 """
 
 import math
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,13 +47,15 @@ from ..layout import (
     shape_of,
     work_views,
 )
+from .cells import CELLS
 from .committee import committee_learn, mixture
 from .intervals import PHASE, error_bound, intervals_issue, intervals_learn
 from .jit import jit, jit_part
+from .network import advance, learn
 from .replay import replay_learn
 from .rls import clip_output, rls_learn, rls_output, rls_reopen, rls_start_control
+from .rules import RULES
 from .scaling import is_missing, observe, observe_uncentred, standardise
-from .tbptt import advance, learn
 
 LARGEST_REGRESSOR = 1e6
 PROFILE_RATES = (0.3, 0.05)
@@ -248,7 +253,7 @@ def look_out(work: Work, net: NetworkViews, series: SeriesViews, past: Past):
     if series.scaler.spread[CHANGE] > 0.0:
         fill_regressors(x, work.paths[0], 1, work, series, series.features)
     if committee.members[committee.members.size - 1] > 0.0:
-        inputs = net.scratch.inputs[net.settings.hidden_size :]
+        inputs = net.scratch.x
         fill_inputs(inputs, work, series, ticks, change)
         if net.settings.replay > 0:
             tick = (ticks - 1) % past.inputs.shape[0]
@@ -442,58 +447,73 @@ def learn_ahead(series: SeriesViews, known, features):
             series.features[n] = features[n]
 
 
-@jit
-def look_ahead(
-    known, features, work, settings, weights, memory, scratch, clock, stats, errors, history, past
-):
-    """`look_out` once the features, (F,), that are `known`, (F,), in advance are."""
-    net = network_views(settings, weights, memory, scratch, clock)
-    shape = shape_of(clock, features.size)
-    series = series_views(stats, errors, history, clock, shape)
-    learn_ahead(series, known, features)
-    look_out(work_views(work, shape), net, series, past_views(past, net.settings))
+class Entries(NamedTuple):
+    """Compiled for one cell and one learning rule."""
+
+    look_ahead: Callable[..., None]
+    forecast_now: Callable[..., None]
+    learn_many: Callable[..., None]
 
 
-@jit
-def forecast_now(
-    path, bounds, places, future_features, work, settings, weights, memory, scratch, clock, stats,
-    errors, history, past,
-):  # fmt: skip
-    """`forecast` on flat buffers; `bound`, too, unless bounds are (0, 0)."""
-    net = network_views(settings, weights, memory, scratch, clock)
-    shape = shape_of(clock, future_features.shape[1])
-    series = series_views(stats, errors, history, clock, shape)
-    room = work_views(work, shape)
-    forecast(path, room, net, series, future_features)
-    if bounds.size > 0:
-        bound(bounds, path, places, room, net, series)
+@cache
+def entries(cell: str, learning: str) -> Entries:
+    """What `LSTMForecaster` calls for the cell and the learning rule of these names."""
+    kind = CELLS[cell].CELL, RULES[learning].RULE
 
+    @jit
+    def look_ahead(
+        known, features, work, settings, weights, memory, scratch, clock, stats, errors, history,
+        past,
+    ):  # fmt: skip
+        """`look_out` once the features, (F,), that are `known`, (F,), in advance are."""
+        net = network_views(kind, settings, weights, memory, scratch, clock)
+        shape = shape_of(clock, features.size)
+        series = series_views(stats, errors, history, clock, shape)
+        learn_ahead(series, known, features)
+        look_out(work_views(work, shape), net, series, past_views(past, net.settings))
 
-@jit
-def learn_many(
-    forecasts, bounds, places, ys, features, known, work, settings, weights, memory, scratch, clock,
-    stats, errors, history, past,
-):  # fmt: skip
-    """Forecast, then learn from, each of T ticks.
-
-    forecasts: (T, h) what was forecast before each tick for it and those that follow.
-    bounds: (T, 2, h) of intervals around them at `places` (2,), or (0, 0, 0).
-    ys: (T,); features: (T, F); known: (F,) 1 for features known in advance, (0,) if there are none.
-    Ticks before the first value are passed over.
-    """
-    net = network_views(settings, weights, memory, scratch, clock)
-    shape = shape_of(clock, features.shape[1])
-    series = series_views(stats, errors, history, clock, shape)
-    room = work_views(work, shape)
-    before = past_views(past, net.settings)
-    for t in range(ys.size):
-        if known.size > 0 and clock[CLOCK.values] > 0:
-            learn_ahead(series, known, features[t])
-            look_out(room, net, series, before)
-        forecast(forecasts[t], room, net, series, features[:0])
+    @jit
+    def forecast_now(
+        path, bounds, places, future_features, work, settings, weights, memory, scratch, clock,
+        stats, errors, history, past,
+    ):  # fmt: skip
+        """`forecast` on flat buffers; `bound`, too, unless bounds are (0, 0)."""
+        net = network_views(kind, settings, weights, memory, scratch, clock)
+        shape = shape_of(clock, future_features.shape[1])
+        series = series_views(stats, errors, history, clock, shape)
+        room = work_views(work, shape)
+        forecast(path, room, net, series, future_features)
         if bounds.size > 0:
-            bound(bounds[t], forecasts[t], places, room, net, series)
-        if clock[CLOCK.values] > 0 or not is_missing(ys[t]):
-            absorb(net, series, before, ys[t], features[t])
-            if known.size == 0:
+            bound(bounds, path, places, room, net, series)
+
+    @jit
+    def learn_many(
+        forecasts, bounds, places, ys, features, known, work, settings, weights, memory, scratch,
+        clock, stats, errors, history, past,
+    ):  # fmt: skip
+        """Forecast, then learn from, each of T ticks.
+
+        forecasts: (T, h) what was forecast before each tick for it and those that follow.
+        bounds: (T, 2, h) of intervals around them at `places` (2,), or (0, 0, 0).
+        ys: (T,); features: (T, F); known: (F,) 1 for features known in advance, (0,) if there
+        are none.
+        Ticks before the first value are passed over.
+        """
+        net = network_views(kind, settings, weights, memory, scratch, clock)
+        shape = shape_of(clock, features.shape[1])
+        series = series_views(stats, errors, history, clock, shape)
+        room = work_views(work, shape)
+        before = past_views(past, net.settings)
+        for t in range(ys.size):
+            if known.size > 0 and clock[CLOCK.values] > 0:
+                learn_ahead(series, known, features[t])
                 look_out(room, net, series, before)
+            forecast(forecasts[t], room, net, series, features[:0])
+            if bounds.size > 0:
+                bound(bounds[t], forecasts[t], places, room, net, series)
+            if clock[CLOCK.values] > 0 or not is_missing(ys[t]):
+                absorb(net, series, before, ys[t], features[t])
+                if known.size == 0:
+                    look_out(room, net, series, before)
+
+    return Entries(look_ahead, forecast_now, learn_many)

@@ -7,18 +7,25 @@ import hashlib
 import sys
 import time
 from collections.abc import Callable
+from functools import update_wrapper
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 from numba.core import event
-from numba.extending import register_jitable
+from numba.extending import overload, register_jitable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 # "reassoc" lets a dot product use vector lanes; nnan and ninf stay off so that isnan works.
 ELEMENTWISE = {"contract", "arcp", "nsz"}
 REDUCTION = ELEMENTWISE | {"reassoc"}
+_PART: Any = {
+    "error_model": "numpy",
+    "nogil": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 
 
 def _sources_hash() -> str:
@@ -107,5 +114,26 @@ def jit_part(function: F) -> F:
     compile, and no one needs it. They round as written, without fastmath: the same tick gives the
     same bits whichever kernel a part is compiled into.
     """
-    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return register_jitable(error_model="numpy", nogil=True, **options)(function)
+    return register_jitable(**_PART)(function)
+
+
+def jit_choice(files: Callable[[], dict[type, Any]]) -> Callable[[F], F]:
+    """Make a function stand for those of its name in several files.
+
+    The type of its first argument, one of the named tuples in `files()`, chooses: in kernels when
+    they are compiled, so that a choice costs nothing and what is not chosen is not compiled.
+    """
+
+    def decorate(function: F) -> F:
+        name = function.__name__
+
+        def choose(*types: Any) -> Callable[..., Any]:
+            return getattr(files()[types[0].instance_class], name)
+
+        def call(*args: Any) -> Any:
+            return getattr(files()[type(args[0])], name)(*args)
+
+        overload(call, jit_options=_PART, strict=False)(choose)
+        return update_wrapper(call, function)  # type: ignore[return-value]
+
+    return decorate

@@ -7,7 +7,20 @@ vectors is covered by a last vector that overlaps the one before: it computes th
 import numpy as np
 
 from .jit import jit
-from .vector import LANES, ROWS, load, load2, splat, store, store2, store_totals, total
+from .vector import (
+    LANES,
+    ROWS,
+    add_scaled,
+    load,
+    load2,
+    load_many,
+    splat,
+    store,
+    store2,
+    store_many,
+    store_totals,
+    total,
+)
 
 ZERO = np.float32(0.0)
 
@@ -27,6 +40,14 @@ def clear(y):
 
 
 @jit
+def affine_block(z, n, x, w, sums):
+    """Columns of `affine` from n on, as many as `sums` has vectors: those of b."""
+    for m in range(x.size):
+        sums = add_scaled(sums, w, m, n, x[m])
+    store_many(z, n, sums)
+
+
+@jit
 def affine(z, x, w, b):
     """z = x w + b.
 
@@ -35,35 +56,20 @@ def affine(z, x, w, b):
     M, N = w.shape
     n = 0
     while n + 8 * LANES <= N:
-        z0, z1 = load(b, n), load(b, n + LANES)
-        z2, z3 = load(b, n + 2 * LANES), load(b, n + 3 * LANES)
-        z4, z5 = load(b, n + 4 * LANES), load(b, n + 5 * LANES)
-        z6, z7 = load(b, n + 6 * LANES), load(b, n + 7 * LANES)
-        for m in range(M):
-            xm = splat(x[m])
-            z0 += xm * load2(w, m, n)
-            z1 += xm * load2(w, m, n + LANES)
-            z2 += xm * load2(w, m, n + 2 * LANES)
-            z3 += xm * load2(w, m, n + 3 * LANES)
-            z4 += xm * load2(w, m, n + 4 * LANES)
-            z5 += xm * load2(w, m, n + 5 * LANES)
-            z6 += xm * load2(w, m, n + 6 * LANES)
-            z7 += xm * load2(w, m, n + 7 * LANES)
-        store(z, n, z0)
-        store(z, n + LANES, z1)
-        store(z, n + 2 * LANES, z2)
-        store(z, n + 3 * LANES, z3)
-        store(z, n + 4 * LANES, z4)
-        store(z, n + 5 * LANES, z5)
-        store(z, n + 6 * LANES, z6)
-        store(z, n + 7 * LANES, z7)
+        affine_block(z, n, x, w, load_many(b, n, 8))
         n += 8 * LANES
+    if n + 6 * LANES <= N:
+        affine_block(z, n, x, w, load_many(b, n, 6))
+        n += 6 * LANES
+    elif n + 4 * LANES <= N:
+        affine_block(z, n, x, w, load_many(b, n, 4))
+        n += 4 * LANES
+    if n + 2 * LANES <= N:
+        affine_block(z, n, x, w, load_many(b, n, 2))
+        n += 2 * LANES
     while n < N and LANES <= N:
         n = min(n, N - LANES)
-        z0 = load(b, n)
-        for m in range(M):
-            z0 += splat(x[m]) * load2(w, m, n)
-        store(z, n, z0)
+        affine_block(z, n, x, w, load_many(b, n, 1))
         n += LANES
     for k in range(n, N):  # fewer columns than a vector has lanes
         z[k] = b[k]
@@ -113,6 +119,13 @@ def rows_dot(z, w, x, backward=False):
                 z[k] += x[n] * w[k, n]
     for m in range(blocks * ROWS, M):
         z[m] = dot(w[m], x)
+
+
+@jit
+def input_gradients(d_xs, w_x, d_zs, steps):
+    """d_xs = d_zs w_x', rows 0 .. steps-1. d_xs: (T, I), w_x: (I, N), d_zs: (T, N)."""
+    for t in range(steps):
+        rows_dot(d_xs[t], w_x, d_zs[t], t % 2 == 1)
 
 
 @jit

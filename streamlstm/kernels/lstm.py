@@ -11,10 +11,25 @@ last tick, row `newest - 1` (modulo the number of rows) the one before. Letters 
 T rows, I inputs, H hidden.
 """
 
+from typing import NamedTuple
+
+import numpy as np
+
 from .jit import jit, jit_part
-from .linear import affine, copy, outer_sum, rows_dot
+from .linear import affine, clear, copy, input_gradients, outer_sum, rows_dot
 from .scalar import ONE, sigmoid, tanh
 from .vector import LANES, load, load2, store, store2
+from .views import matrix, room, row
+
+
+class LSTM(NamedTuple):
+    """What a network of these cells is compiled for."""
+
+    states: int = 2  # h, c
+
+
+CELL = LSTM()
+FORWARD = ""
 
 
 @jit_part
@@ -135,3 +150,112 @@ def lstm_backward(
             )
         rows_dot(d_h, w[:H], d_zs[t], n % 2 == 1)
     outer_sum(d_w, d_b, inputs[:steps], d_zs[:steps])
+
+
+class Weights(NamedTuple):
+    """Of one layer."""
+
+    w: np.ndarray  # (H + I, 4H) gates i, f, g, o of [h_prev, x]
+    b: np.ndarray  # (4H,)
+
+
+@jit_part
+def matrices_size(cell, I, H):
+    """See `cells`, as for everything below."""
+    return room((H + I) * 4 * H)
+
+
+@jit_part
+def weights_size(cell, I, H):
+    """Length of `Weights`."""
+    return matrices_size(cell, I, H) + room(4 * H)
+
+
+@jit_part
+def weights_of(cell, buffer, start, I, H):
+    """Open `Weights`."""
+    b = start + matrices_size(cell, I, H)
+    return Weights(matrix(buffer, start, H + I, 4 * H), row(buffer, b, 4 * H))
+
+
+class Tape(NamedTuple):
+    """Of one layer."""
+
+    inputs: np.ndarray  # (T, H + I)
+    gates: np.ndarray  # (T, 4H)
+    c_prevs: np.ndarray  # (T, H)
+    tanh_cs: np.ndarray  # (T, H)
+
+
+@jit_part
+def tape_size(cell, I, H, T):
+    """Length of a `Tape`."""
+    return room(T * (H + I)) + room(T * 4 * H) + 2 * room(T * H)
+
+
+@jit_part
+def tape_of(cell, buffer, start, I, H, T):
+    """Open a `Tape`."""
+    gates = start + room(T * (H + I))
+    c_prevs = gates + room(T * 4 * H)
+    tanh_cs = c_prevs + room(T * H)
+    return Tape(
+        matrix(buffer, start, T, H + I),
+        matrix(buffer, gates, T, 4 * H),
+        matrix(buffer, c_prevs, T, H),
+        matrix(buffer, tanh_cs, T, H),
+    )
+
+
+class Work(NamedTuple):
+    """Of a backward pass."""
+
+    d_zs: np.ndarray  # (T, 4H)
+    d_h: np.ndarray  # (H,)
+    d_c: np.ndarray  # (H,)
+
+
+@jit_part
+def work_size(cell, I, H, T):
+    """Length of `Work`."""
+    return room(T * 4 * H) + 2 * room(H)
+
+
+@jit_part
+def work_of(cell, buffer, start, I, H, T):
+    """Open `Work`."""
+    d_h = start + room(T * 4 * H)
+    return Work(matrix(buffer, start, T, 4 * H), row(buffer, d_h, H), row(buffer, d_h + room(H), H))
+
+
+@jit_part
+def step(cell, state, tape, t, x, weights):
+    """One tick."""
+    H = state.shape[1]
+    h, c = state[0], state[1]
+    copy(tape.inputs[t, :H], h)
+    copy(tape.inputs[t, H:], x)
+    copy(tape.c_prevs[t], c)
+    lstm_step(
+        h, c, tape.gates[t], tape.tanh_cs[t], tape.inputs[t], tape.c_prevs[t], weights.w, weights.b
+    )
+
+
+@jit_part
+def backward(cell, grads, d_xs, work, d_hs, tape, weights, newest, steps):
+    """Through the last `steps` ticks."""
+    clear(work.d_h)
+    clear(work.d_c)
+    lstm_backward(
+        grads.w, grads.b, work.d_zs, work.d_h, work.d_c, d_hs, tape.inputs, tape.gates,
+        tape.c_prevs, tape.tanh_cs, weights.w, newest, steps,
+    )  # fmt: skip
+    if d_xs.shape[0] > 0:
+        H = d_hs.shape[1]
+        input_gradients(d_xs, weights.w[H:], work.d_zs, steps)
+
+
+def initialise(cell, weights):
+    """A forget gate that begins open remembers (Gers et al. 2000)."""
+    H = weights.b.size // 4
+    weights.b[H : 2 * H] = 1.0

@@ -1,15 +1,22 @@
 """Regression on features around the network: what `LSTMRegressor` does with each tick.
 
 Channel 0 of the scaler is the target, the others are the network's inputs. The output of the
-network is the target in units of its running deviation from its running mean.
+network is the target in units of its running deviation from its running mean. A scaler that does
+not scale has means of 0 and deviations of 1 that have been counted for ever: see `is_fixed`.
 """
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
 from ..layout import NetworkViews, Scaler, network_views, scaler_views
+from .cells import CELLS
 from .jit import jit, jit_part
-from .scaling import is_missing, observe, standardise
-from .tbptt import advance, learn, peek, peek_from_now
+from .network import advance, learn, learn_now, peek
+from .rules import RULES
+from .scaling import as_it_is, is_fixed, is_missing, observe, standardise
 
 TARGET = 0
 
@@ -17,8 +24,12 @@ TARGET = 0
 @jit_part
 def fill_inputs(x, scaler: Scaler, features):
     """Inputs x of the network, (F,) each, in units of their running deviations."""
-    for n in range(features.size):
-        x[n] = standardise(scaler, n + 1, features[n])
+    if is_fixed(scaler):
+        for n in range(features.size):
+            x[n] = as_it_is(features[n], 0.0)
+    else:
+        for n in range(features.size):
+            x[n] = standardise(scaler, n + 1, features[n])
 
 
 @jit_part
@@ -34,15 +45,18 @@ def tick(net: NetworkViews, scaler: Scaler, features, y):
 
     Statistics move on last, so that the prediction is the one `predict` gives before the tick.
     """
-    x = net.scratch.inputs[net.settings.hidden_size :]
-    fill_inputs(x, scaler, features)
-    advance(net, x)
+    fill_inputs(net.scratch.x, scaler, features)
+    advance(net, net.scratch.x)
     prediction = in_units_of_target(scaler, float(net.memory.output[0]))
     net.scratch.targets[0] = np.nan
-    missing = is_missing(y)
-    if not missing and scaler.spread[TARGET] > 0.0:
+    fixed, missing = is_fixed(scaler), is_missing(y)
+    if fixed:
+        net.scratch.targets[0] = as_it_is(y, np.nan)
+    elif not missing and scaler.spread[TARGET] > 0.0:
         net.scratch.targets[0] = standardise(scaler, TARGET, y)
     learn(net, net.scratch.targets)
+    if fixed:
+        return prediction
     if not missing:
         observe(scaler, TARGET, y)
     for n in range(features.size):
@@ -51,29 +65,46 @@ def tick(net: NetworkViews, scaler: Scaler, features, y):
     return prediction
 
 
-@jit
-def predict_one(features, settings, weights, memory, scratch, clock, stats):
-    """The prediction for a tick with these features (F,); touches scratch alone."""
-    net = network_views(settings, weights, memory, scratch, clock)
-    scaler = scaler_views(stats, net.settings.input_size + 1)
-    x = net.scratch.inputs[net.settings.hidden_size :]
-    fill_inputs(x, scaler, features)
-    peek_from_now(net)
-    peek(net, x)
-    return in_units_of_target(scaler, float(net.scratch.output[0]))
+class Entries(NamedTuple):
+    """Compiled for one cell and one learning rule."""
+
+    predict_one: Callable[..., float]
+    learn_one: Callable[..., float]
+    learn_many: Callable[..., None]
+    flush: Callable[..., None]
 
 
-@jit
-def learn_one(features, y, settings, weights, memory, scratch, clock, stats):
-    """Learn from one tick; the prediction made before. features: (F,)."""
-    net = network_views(settings, weights, memory, scratch, clock)
-    return tick(net, scaler_views(stats, net.settings.input_size + 1), features, y)
+@cache
+def entries(cell: str, learning: str) -> Entries:
+    """What `LSTMRegressor` calls for the cell and the learning rule of these names."""
+    kind = CELLS[cell].CELL, RULES[learning].RULE
 
+    @jit
+    def predict_one(features, settings, weights, memory, scratch, clock, stats):
+        """The prediction for a tick with these features (F,); touches scratch alone."""
+        net = network_views(kind, settings, weights, memory, scratch, clock)
+        scaler = scaler_views(stats, net.settings.input_size + 1)
+        fill_inputs(net.scratch.x, scaler, features)
+        peek(net, net.scratch.x)
+        return in_units_of_target(scaler, float(net.scratch.output[0]))
 
-@jit
-def learn_many(predictions, features, ys, settings, weights, memory, scratch, clock, stats):
-    """Predict, then learn from, each of T ticks. predictions, ys: (T,); features: (T, F)."""
-    net = network_views(settings, weights, memory, scratch, clock)
-    scaler = scaler_views(stats, net.settings.input_size + 1)
-    for t in range(ys.size):
-        predictions[t] = tick(net, scaler, features[t], ys[t])
+    @jit
+    def learn_one(features, y, settings, weights, memory, scratch, clock, stats):
+        """Learn from one tick; the prediction made before. features: (F,)."""
+        net = network_views(kind, settings, weights, memory, scratch, clock)
+        return tick(net, scaler_views(stats, net.settings.input_size + 1), features, y)
+
+    @jit
+    def learn_many(predictions, features, ys, settings, weights, memory, scratch, clock, stats):
+        """Predict, then learn from, each of T ticks. predictions, ys: (T,); features: (T, F)."""
+        net = network_views(kind, settings, weights, memory, scratch, clock)
+        scaler = scaler_views(stats, net.settings.input_size + 1)
+        for t in range(ys.size):
+            predictions[t] = tick(net, scaler, features[t], ys[t])
+
+    @jit
+    def flush(settings, weights, memory, scratch, clock):
+        """Learn now what waits for the next update."""
+        learn_now(network_views(kind, settings, weights, memory, scratch, clock))
+
+    return Entries(predict_one, learn_one, learn_many, flush)

@@ -8,11 +8,11 @@ often as it is drawn, not once, and the batch makes matrix products of matrix-ve
 
 import numpy as np
 
-from ..layout import CLOCK, NetworkViews, Past
+from ..layout import CLOCK, NetworkViews, Past, layer_weights
 from .batch import head_batch, head_batch_backward, lstm_batch, lstm_batch_backward
 from .jit import jit_part
 from .loss import loss_gradient
-from .tbptt import update
+from .network import update
 
 BUILD_UP = 0.3  # of a window
 LATER = np.float32(0.03)  # weight of the loss of every horizon but the first
@@ -62,11 +62,11 @@ def replay_learn(net: NetworkViews, past: Past, ticks):
             tick = (start + t) % C
             for i in range(s.input_size):
                 windows.inputs[t, H + i, n] = past.inputs[tick, i]
-    lstm_batch(
-        windows.inputs, windows.cs, windows.gates, windows.tanh_cs, net.params.w, net.params.b
-    )
+    weights = layer_weights(net.cell, net.weights.params, s, 0)
+    grads = layer_weights(net.cell, net.scratch.grads, s, 0)
+    lstm_batch(windows.inputs, windows.cs, windows.gates, windows.tanh_cs, weights.w, weights.b)
     first = int(BUILD_UP * T)
-    head_batch(windows.outputs, windows.inputs, net.params.w_head, net.params.b_head, first)
+    head_batch(windows.outputs, windows.inputs, net.head.w, net.head.b, first)
     share, arrived = np.float32(1.0 / ((T - first) * s.replay)), 0
     for n in range(s.replay):
         start = window_start(net, n, ticks, C)
@@ -82,11 +82,11 @@ def replay_learn(net: NetworkViews, past: Past, ticks):
     if arrived == 0:
         return
     head_batch_backward(
-        net.grads.w_head, net.grads.b_head, windows.d_hs, windows.outputs, windows.inputs,
-        net.params.w_head, first,
+        net.d_head.w, net.d_head.b, windows.d_hs, windows.outputs, windows.inputs,
+        net.head.w, first,
     )  # fmt: skip
     lstm_batch_backward(
-        net.grads.w, net.grads.b, windows.d_zs, windows.d_h, windows.d_c, windows.d_hs,
-        windows.inputs, windows.cs, windows.gates, windows.tanh_cs, net.params.w,
+        grads.w, grads.b, windows.d_zs, windows.d_h, windows.d_c, windows.d_hs,
+        windows.inputs, windows.cs, windows.gates, windows.tanh_cs, weights.w,
     )  # fmt: skip
     update(net)

@@ -14,6 +14,7 @@ from .jit import jit_part
 MEMORY = 1000.0
 CLIP = 10.0
 REACH, KNOWN, PATIENCE = 100.0, 30.0, 2.0  # the latter two in values
+LARGEST_RAW = 1e15  # likewise, of what is not scaled: float32 must not overflow in the network
 LARGEST = 1e300  # a value beyond it counts as missing: differences must not overflow
 
 
@@ -21,6 +22,18 @@ LARGEST = 1e300  # a value beyond it counts as missing: differences must not ove
 def is_missing(value):
     """Whether a value is NaN, infinite or too large to calculate with."""
     return not abs(value) <= LARGEST
+
+
+@jit_part
+def is_fixed(scaler: Scaler):
+    """Whether values are to stay as they are: counted for ever, mean 0, deviation 1."""
+    return scaler.counts.size > 0 and scaler.counts[0] == np.inf
+
+
+@jit_part
+def as_it_is(value, missing):
+    """A value for the network, or what stands for one that is missing."""
+    return np.float32(value if abs(value) <= LARGEST_RAW else missing)
 
 
 @jit_part

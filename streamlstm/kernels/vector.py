@@ -15,6 +15,8 @@ takes several. Only kernels can use them:
 Tuples of vectors are blocks of rows or of sums:
 
     zeros(count)                   as many vectors of zeros
+    load_many(x, n, count)         x[n] and on, x[n + LANES] and on ...; store_many(y, n, v)
+    add_scaled(s, w, m, n, a)      s[k] + a times what is in w[m, n + k LANES] and on
     load_rows(w, m, n, count)      w[m, n] and on, w[m + 1, n] and on ...; store_rows(w, m, n, v)
     add_splats(s, w, m, n, v)      s[k] + w[m, n + k] v
     add_columns(s, w, m, n, v)     s[k] + w[m + k, n] v
@@ -205,6 +207,38 @@ def zeros(typing, count):
     return kind(count), generate
 
 
+def _ahead(builder, n, k):
+    """Index of the vector k vectors ahead."""
+    return builder.add(n, ir.Constant(n.type, k * LANES))
+
+
+@intrinsic(prefer_literal=True)
+def load_many(typing, x, n, count):
+    """A tuple of LANES values from x[n + k LANES] on for k < count; the count is a constant."""
+    kind = types.UniTuple(VECTOR, count.literal_value)
+
+    def generate(context, builder, sig, args):
+        starts = [_ahead(builder, args[1], k) for k in range(len(kind))]
+        pointers = [_pointer(context, builder, sig.args[0], args[0], [n]) for n in starts]
+        return cgutils.pack_array(builder, [builder.load(each, align=4) for each in pointers])
+
+    return kind(x, types.intp, count), generate
+
+
+@intrinsic
+def store_many(typing, y, n, v):
+    """Write v[k] to y[n + k LANES] and on."""
+
+    def generate(context, builder, sig, args):
+        for k, value in enumerate(cgutils.unpack_tuple(builder, args[2])):
+            start = _ahead(builder, args[1], k)
+            pointer = _pointer(context, builder, sig.args[0], args[0], [start])
+            builder.store(value, pointer, align=4)
+        return context.get_dummy_value()
+
+    return types.void(y, types.intp, v), generate
+
+
 def _row(context, builder, array_type, w, m, n, k):
     """Address of w[m + k, n] and on."""
     m = builder.add(m, ir.Constant(m.type, k))
@@ -238,6 +272,22 @@ def store_rows(typing, w, m, n, v):
 
 def _multiply_add(builder, x, y, s):
     return builder.fadd(s, builder.fmul(x, y, flags=_FLAGS), flags=_FLAGS)
+
+
+@intrinsic
+def add_scaled(typing, s, w, m, n, a):
+    """A tuple of s[k] + a w[m, n + k LANES] and on."""
+
+    def generate(context, builder, sig, args):
+        sums = cgutils.unpack_tuple(builder, args[0])
+        factor = _splat(builder, args[4])
+        for k, s in enumerate(sums):
+            indices = [args[2], _ahead(builder, args[3], k)]
+            pointer = _pointer(context, builder, sig.args[1], args[1], indices)
+            sums[k] = _multiply_add(builder, factor, builder.load(pointer, align=4), s)
+        return cgutils.pack_array(builder, sums)
+
+    return s(s, w, types.intp, types.intp, types.float32), generate
 
 
 @intrinsic

@@ -12,6 +12,16 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import populate_array
 
+from .jit import jit_part
+
+ALIGNMENT = 16  # float32 values of a 64-byte cache line; every array starts on one
+
+
+@jit_part
+def room(size):
+    """`size` rounded up, so that the array that follows is aligned."""
+    return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+
 
 def row(buffer, start, size):
     """`size` values of a buffer from `start` on, (size,)."""

@@ -1,0 +1,106 @@
+"""Classification on features around the network: what `LSTMClassifier` does with each tick.
+
+The outputs of the network are logits. Classes are known from the first tick that has them on; until
+then their probability is 0. All channels of the scaler are inputs.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from ..layout import CLOCK, NetworkViews, Scaler, network_views, scaler_views
+from .cells import CELLS
+from .jit import jit, jit_part
+from .network import advance, learn_now, peek, settle
+from .rules import RULES
+from .scaling import as_it_is, is_fixed, is_missing, observe, standardise
+
+
+@jit_part
+def fill_inputs(x, scaler: Scaler, features):
+    """Inputs x of the network, (F,) each, in units of their running deviations."""
+    fixed = is_fixed(scaler)
+    for n in range(features.size):
+        x[n] = as_it_is(features[n], 0.0) if fixed else standardise(scaler, n, features[n])
+
+
+@jit_part
+def softmax(probabilities, logits, classes):
+    """exp(y) / sum of exp(y) over the first `classes`, 0 for the others; both (K,)."""
+    largest = -np.inf
+    for k in range(classes):
+        largest = max(largest, logits[k])
+    total = 0.0
+    for k in range(classes):
+        probabilities[k] = np.exp(logits[k] - largest)
+        total += probabilities[k]
+    for k in range(logits.size):
+        probabilities[k] = probabilities[k] / total if k < classes else 0.0
+
+
+@jit_part
+def tick(probabilities, net: NetworkViews, scaler: Scaler, features, label):
+    """Fill in the probabilities, (K,), of one tick's classes, then learn that it is `label`.
+
+    label: the number of a class, -1 if it is missing: only the state moves on then. The gradient of
+    the cross-entropy with respect to the logits is softmax - 1 for the label, softmax for others.
+    """
+    fill_inputs(net.scratch.x, scaler, features)
+    advance(net, net.scratch.x)
+    softmax(probabilities, net.memory.output, net.clock[CLOCK.classes])
+    if label >= 0:
+        net.clock[CLOCK.classes] = max(net.clock[CLOCK.classes], label + 1)
+        softmax(net.scratch.targets, net.memory.output, net.clock[CLOCK.classes])
+        newest = (net.clock[CLOCK.ticks] - 1) % net.settings.window
+        for k in range(net.clock[CLOCK.classes]):
+            net.memory.d_ys[newest, k] = net.scratch.targets[k]
+        net.memory.d_ys[newest, label] -= np.float32(1.0)
+    settle(net, 1 if label >= 0 else 0)
+    fixed = is_fixed(scaler)
+    for n in range(features.size):
+        if not fixed and not is_missing(features[n]):
+            observe(scaler, n, features[n])
+
+
+class Entries(NamedTuple):
+    """Compiled for one cell and one learning rule."""
+
+    predict: Callable[..., None]
+    learn_many: Callable[..., None]
+    flush: Callable[..., None]
+
+
+@cache
+def entries(cell: str, learning: str) -> Entries:
+    """What `LSTMClassifier` calls for the cell and the learning rule of these names."""
+    kind = CELLS[cell].CELL, RULES[learning].RULE
+
+    @jit
+    def predict(probabilities, features, settings, weights, memory, scratch, clock, stats):
+        """Probabilities, (K,), for a tick with these features (F,); touches scratch alone."""
+        net = network_views(kind, settings, weights, memory, scratch, clock)
+        fill_inputs(net.scratch.x, scaler_views(stats, net.settings.input_size), features)
+        peek(net, net.scratch.x)
+        softmax(probabilities, net.scratch.output, net.clock[CLOCK.classes])
+
+    @jit
+    def learn_many(
+        probabilities, features, labels, settings, weights, memory, scratch, clock, stats
+    ):
+        """Predict, then learn from, each of T ticks.
+
+        probabilities: (T, K); features: (T, F); labels: (T,) numbers of classes, -1 if missing.
+        """
+        net = network_views(kind, settings, weights, memory, scratch, clock)
+        scaler = scaler_views(stats, net.settings.input_size)
+        for t in range(labels.size):
+            tick(probabilities[t], net, scaler, features[t], labels[t])
+
+    @jit
+    def flush(settings, weights, memory, scratch, clock):
+        """Learn now what waits for the next update."""
+        learn_now(network_views(kind, settings, weights, memory, scratch, clock))
+
+    return Entries(predict, learn_many, flush)

@@ -1,0 +1,261 @@
+"""Gated recurrent unit (Cho et al. 2014), reset after the product, as in PyTorch and Keras.
+
+    r, z = sigmoid([h_prev, x] w_rz + b_rz)     reset and update gate
+    q    = h_prev w_hn + b_hn                   what the past says
+    n    = tanh(x w_xn + b_xn + r q)            candidate
+    h    = (1 - z) n + z h_prev                 output
+
+A tape keeps what the backward pass needs, one row a tick, and is a ring: row `newest` is the
+last tick, row `newest - 1` (modulo the number of rows) the one before. Letters as in docs/maths.md:
+T rows, I inputs, H hidden. Columns of w are r, z, n, and b is b_r, b_z, b_xn, b_hn.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .jit import jit, jit_part
+from .linear import affine, clear, copy, input_gradients, outer_sum, rows_dot
+from .scalar import ONE, sigmoid, tanh
+from .vector import LANES, load, load2, store, store2
+from .views import matrix, room, row
+
+
+class GRU(NamedTuple):
+    """What a network of these cells is compiled for."""
+
+    states: int = 1  # h
+
+
+CELL = GRU()
+FORWARD = ""
+
+
+@jit_part
+def activate(z_r, z_z, q, z_n, h_prev):
+    """Gates, candidate and output, of float32 numbers or of vectors."""
+    r, z = sigmoid(z_r), sigmoid(z_z)
+    n = tanh(z_n + r * q)
+    return r, z, n, n + z * (h_prev - n)
+
+
+@jit_part
+def activate_backward(d_h, r, z, q, n, h_prev):
+    """Gradients of the pre-activations r and z, of q, of the pre-activation n and of h_prev.
+
+    That of h_prev is what comes past the gates, not through them.
+    """
+    d_n = d_h * (ONE - z) * (ONE - n * n)
+    return d_n * q * r * (ONE - r), d_h * (h_prev - n) * z * (ONE - z), d_n * r, d_n, d_h * z
+
+
+@jit
+def gru_step(h, gates, sums, h_prev, x, w, b):
+    """Advance by one tick.
+
+    h: (H,) new output; gates: (4H,) r, z, q, n; sums: (3H,) work space.
+    h_prev: (H,), not the array h; x: (I,); w: (H + I, 3H); b: (4H,).
+    """
+    H = h.size
+    affine(sums, x, w[H:], b[: 3 * H])
+    copy(gates[3 * H :], sums[2 * H :])
+    copy(sums[2 * H :], b[3 * H :])
+    affine(gates[: 3 * H], h_prev, w[:H], sums)
+    whole = H - H % LANES
+    for j in range(0, whole, LANES):
+        r, z, n, hj = activate(
+            load(gates, j),
+            load(gates, H + j),
+            load(gates, 2 * H + j),
+            load(gates, 3 * H + j),
+            load(h_prev, j),
+        )
+        store(gates, j, r)
+        store(gates, H + j, z)
+        store(gates, 3 * H + j, n)
+        store(h, j, hj)
+    for j in range(whole, H):
+        gates[j], gates[H + j], gates[3 * H + j], h[j] = activate(
+            gates[j], gates[H + j], gates[2 * H + j], gates[3 * H + j], h_prev[j]
+        )
+
+
+@jit
+def gru_sequence(hs, h, h_prevs, inputs, gates, sums, xs, w, b):
+    """Advance by T ticks, writing tape rows 0 .. T-1.
+
+    hs: (T, H) outputs; h: (H,) state, updated in place; h_prevs: (T, H); inputs: (T, I);
+    gates: (T, 4H); sums: (3H,) work space; xs: (T, I).
+    """
+    for t in range(xs.shape[0]):
+        copy(h_prevs[t], h)
+        copy(inputs[t], xs[t])
+        gru_step(h, gates[t], sums, h_prevs[t], inputs[t], w, b)
+        copy(hs[t], h)
+
+
+@jit
+def gru_backward(
+    d_w, d_b, d_zs, d_xzs, d_bh, d_h, d_u, d_hs, h_prevs, inputs, gates, w, newest, steps
+):
+    """Back-propagate through the last `steps` ticks of the tape.
+
+    d_w: (H + I, 3H) and d_b: (4H,) weight gradients, overwritten.
+    d_zs, d_xzs: (T, 3H) gradients of what h_prev and x add to the columns of w, that is of
+    r, z, q and of r, z, n before activation, one row a tick, overwritten.
+    d_bh: (3H,) and d_u: (H,) work space.
+    d_h: (H,) gradient with respect to the state after the newest tick on entry, and before the
+    oldest tick on return.
+    d_hs: (T, H) gradient that the loss sends directly into each tick's output.
+    steps: at most T; a tape that is not full holds its ticks in rows 0 .. steps-1.
+    """
+    T, H = h_prevs.shape
+    whole = H - H % LANES
+    clear(d_u)  # what comes through the gates; d_h is the rest
+    for k in range(steps):
+        t = (newest - k + T) % T
+        for j in range(0, whole, LANES):
+            d_r, d_z, d_q, d_n, d_hj = activate_backward(
+                load(d_h, j) + load(d_u, j) + load2(d_hs, t, j),
+                load2(gates, t, j),
+                load2(gates, t, H + j),
+                load2(gates, t, 2 * H + j),
+                load2(gates, t, 3 * H + j),
+                load2(h_prevs, t, j),
+            )
+            store2(d_zs, t, j, d_r)
+            store2(d_zs, t, H + j, d_z)
+            store2(d_zs, t, 2 * H + j, d_q)
+            store2(d_xzs, t, j, d_r)
+            store2(d_xzs, t, H + j, d_z)
+            store2(d_xzs, t, 2 * H + j, d_n)
+            store(d_h, j, d_hj)
+        for j in range(whole, H):
+            d_r, d_z, d_q, d_n, d_h[j] = activate_backward(
+                d_h[j] + d_u[j] + d_hs[t, j],
+                gates[t, j],
+                gates[t, H + j],
+                gates[t, 2 * H + j],
+                gates[t, 3 * H + j],
+                h_prevs[t, j],
+            )
+            d_zs[t, j], d_zs[t, H + j], d_zs[t, 2 * H + j] = d_r, d_z, d_q
+            d_xzs[t, j], d_xzs[t, H + j], d_xzs[t, 2 * H + j] = d_r, d_z, d_n
+        rows_dot(d_u, w[:H], d_zs[t], k % 2 == 1)
+    for j in range(H):
+        d_h[j] += d_u[j]
+    outer_sum(d_w[:H], d_bh, h_prevs[:steps], d_zs[:steps])
+    outer_sum(d_w[H:], d_b[: 3 * H], inputs[:steps], d_xzs[:steps])
+    copy(d_b[3 * H :], d_bh[2 * H :])
+
+
+class Weights(NamedTuple):
+    """Of one layer."""
+
+    w: np.ndarray  # (H + I, 3H) r, z, n of [h_prev, x]
+    b: np.ndarray  # (4H,) b_r, b_z, b_xn, b_hn
+
+
+@jit_part
+def matrices_size(cell, I, H):
+    """See `cells`, as for everything below."""
+    return room((H + I) * 3 * H)
+
+
+@jit_part
+def weights_size(cell, I, H):
+    """Length of `Weights`."""
+    return matrices_size(cell, I, H) + room(4 * H)
+
+
+@jit_part
+def weights_of(cell, buffer, start, I, H):
+    """Open `Weights`."""
+    b = start + matrices_size(cell, I, H)
+    return Weights(matrix(buffer, start, H + I, 3 * H), row(buffer, b, 4 * H))
+
+
+class Tape(NamedTuple):
+    """Of one layer."""
+
+    h_prevs: np.ndarray  # (T, H)
+    inputs: np.ndarray  # (T, I)
+    gates: np.ndarray  # (T, 4H) r, z, q, n
+    sums: np.ndarray  # (3H,) work space of a step
+
+
+@jit_part
+def tape_size(cell, I, H, T):
+    """Length of a `Tape`."""
+    return room(T * H) + room(T * I) + room(T * 4 * H) + room(3 * H)
+
+
+@jit_part
+def tape_of(cell, buffer, start, I, H, T):
+    """Open a `Tape`."""
+    inputs = start + room(T * H)
+    gates = inputs + room(T * I)
+    sums = gates + room(T * 4 * H)
+    return Tape(
+        matrix(buffer, start, T, H),
+        matrix(buffer, inputs, T, I),
+        matrix(buffer, gates, T, 4 * H),
+        row(buffer, sums, 3 * H),
+    )
+
+
+class Work(NamedTuple):
+    """Of a backward pass."""
+
+    d_zs: np.ndarray  # (T, 3H)
+    d_xzs: np.ndarray  # (T, 3H)
+    d_bh: np.ndarray  # (3H,)
+    d_h: np.ndarray  # (H,)
+    d_u: np.ndarray  # (H,)
+
+
+@jit_part
+def work_size(cell, I, H, T):
+    """Length of `Work`."""
+    return 2 * room(T * 3 * H) + room(3 * H) + 2 * room(H)
+
+
+@jit_part
+def work_of(cell, buffer, start, I, H, T):
+    """Open `Work`."""
+    d_xzs = start + room(T * 3 * H)
+    d_bh = d_xzs + room(T * 3 * H)
+    d_h = d_bh + room(3 * H)
+    return Work(
+        matrix(buffer, start, T, 3 * H),
+        matrix(buffer, d_xzs, T, 3 * H),
+        row(buffer, d_bh, 3 * H),
+        row(buffer, d_h, H),
+        row(buffer, d_h + room(H), H),
+    )
+
+
+@jit_part
+def step(cell, state, tape, t, x, weights):
+    """One tick."""
+    h = state[0]
+    copy(tape.h_prevs[t], h)
+    copy(tape.inputs[t], x)
+    gru_step(h, tape.gates[t], tape.sums, tape.h_prevs[t], tape.inputs[t], weights.w, weights.b)
+
+
+@jit_part
+def backward(cell, grads, d_xs, work, d_hs, tape, weights, newest, steps):
+    """Through the last `steps` ticks."""
+    clear(work.d_h)
+    gru_backward(
+        grads.w, grads.b, work.d_zs, work.d_xzs, work.d_bh, work.d_h, work.d_u, d_hs,
+        tape.h_prevs, tape.inputs, tape.gates, weights.w, newest, steps,
+    )  # fmt: skip
+    if d_xs.shape[0] > 0:
+        H = d_hs.shape[1]
+        input_gradients(d_xs, weights.w[H:], work.d_xzs, steps)
+
+
+def initialise(cell, weights):
+    """Nothing: all biases begin at zero."""

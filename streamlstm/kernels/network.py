@@ -1,0 +1,99 @@
+"""A stack of recurrent layers and its Dense head, tick by tick: advance, peek, learn."""
+
+import numpy as np
+
+from ..layout import CLOCK, NetworkViews, inputs_of, weights_start
+from . import rules
+from .cells import matrices_size
+from .jit import jit_part
+from .linear import clear, copy
+from .loss import loss_gradient
+from .optimizer import optimizer_step
+from .stack import head, move_on, top
+from .views import row
+
+ALERT = 2.0  # factor of the learning rate for a while after a drift
+
+
+@jit_part
+def advance(net: NetworkViews, x):
+    """Take one tick's inputs: state, tapes and `memory.output` move on. x: (I,) float32."""
+    m = net.memory
+    rules.advance(net.rule, net, x)
+    head(m.output, top(net, m.states), net.head.w, net.head.b)
+    clear(m.d_ys[net.clock[CLOCK.ticks] % net.settings.window])
+    net.clock[CLOCK.ticks] += 1
+
+
+@jit_part
+def peek(net: NetworkViews, x):
+    """What `advance` would put into `memory.output`, on scratch alone: see `scratch.output`."""
+    work = net.scratch
+    copy(work.states, net.memory.states)
+    move_on(net, work.states, work.tapes, 1, 0, x)
+    head(work.output, top(net, work.states), net.head.w, net.head.b)
+
+
+@jit_part
+def learn(net: NetworkViews, targets):
+    """Score the newest output against its targets and update the weights when it is time to.
+
+    targets: (K,) float32; a NaN is a missing target: it adds nothing to the loss.
+    """
+    s, m = net.settings, net.memory
+    newest = (net.clock[CLOCK.ticks] - 1) % s.window
+    labelled = 0
+    for k in range(s.output_size):
+        error = m.output[k] - targets[k]
+        if not np.isnan(error):
+            m.d_ys[newest, k] = loss_gradient(s.loss, error)
+            labelled = 1
+    settle(net, labelled)
+
+
+@jit_part
+def settle(net: NetworkViews, labelled):
+    """Count a tick whose `d_ys` are known, `labelled` 1 if it has any, and update when due."""
+    net.clock[CLOCK.labelled] += labelled
+    net.clock[CLOCK.unlearned] += 1
+    if net.clock[CLOCK.unlearned] >= net.settings.stride:
+        learn_now(net)
+
+
+@jit_part
+def learn_now(net: NetworkViews):
+    """Update the weights with the ticks since the last update, if one of them had a target."""
+    if net.clock[CLOCK.labelled] > 0:
+        rules.gradient(net.rule, net, net.clock[CLOCK.unlearned])
+        update(net)
+    net.clock[CLOCK.unlearned] = 0
+    net.clock[CLOCK.labelled] = 0
+
+
+@jit_part
+def shrink(w, kept):
+    """w = kept w: weight decay apart from the gradient (Loshchilov & Hutter 2019). w: (N,)."""
+    for n in range(w.size):
+        w[n] *= kept
+
+
+@jit_part
+def update(net: NetworkViews):
+    """One optimiser step along `scratch.grads`."""
+    s, flat = net.settings, net.weights
+    rate = s.learning_rate
+    if net.clock[CLOCK.alert] > 0:
+        rate *= ALERT
+    net.clock[CLOCK.updates] += 1
+    optimizer_step(
+        flat.params, flat.first, flat.second, net.scratch.grads,
+        s.optimizer, rate, s.clip_norm, net.clock[CLOCK.updates],
+    )  # fmt: skip
+    if s.weight_decay > 0.0:
+        kept = np.float32(1.0 - rate * s.weight_decay)
+        K, H = net.head.w.shape
+        for layer in range(s.num_layers):
+            I = inputs_of(s, layer)
+            start = weights_start(net.cell, s, layer)
+            shrink(row(flat.params, start, matrices_size(net.cell, I, H)), kept)
+        shrink(row(flat.params, weights_start(net.cell, s, s.num_layers), K * H), kept)

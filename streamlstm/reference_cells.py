@@ -1,0 +1,306 @@
+"""The cells in plain NumPy float64, to be read and to test the kernels against, and stacks of them.
+
+A cell is two functions, `*_step` and `*_step_backward`; `sequence` and `backward` carry them
+through time. A state has a row for each of the cell's vectors, the output h first; weights are a
+dict with the names of the kernels. Letters as in `reference`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .reference import Array, Optimizer, loss_gradient, sigmoid
+
+Weights = dict[str, Array]
+
+
+@dataclass
+class Step:
+    """What one forward step leaves for its backward step."""
+
+    x: Array  # (I,)
+    state_prev: Array  # (states, H)
+    gates: Array  # (gates, H)
+    state: Array  # (states, H)
+
+
+def lstm_step(x: Array, state: Array, weights: Weights) -> Step:
+    """The LSTM with forget gate. w: (H + I, 4H) gates i, f, g, o; b: (4H,)."""
+    h_prev, c_prev = state
+    i, f, g, o = np.split(np.concatenate([h_prev, x]) @ weights["w"] + weights["b"], 4)
+    i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+    c = f * c_prev + i * g
+    return Step(x, state, np.array([i, f, g, o]), np.array([o * np.tanh(c), c]))
+
+
+def lstm_step_backward(
+    step: Step, d_state: Array, weights: Weights
+) -> tuple[Array, Array, Weights]:
+    """Gradients of one step: (d_state_prev, d_x, d_weights)."""
+    d_h, d_c = d_state
+    h_prev, c_prev = step.state_prev
+    i, f, g, o = step.gates
+    tanh_c = np.tanh(step.state[1])
+    d_c = d_c + d_h * o * (1 - tanh_c**2)
+    d_i, d_f, d_g = d_c * g * i * (1 - i), d_c * c_prev * f * (1 - f), d_c * i * (1 - g**2)
+    d_z = np.concatenate([d_i, d_f, d_g, d_h * tanh_c * o * (1 - o)])
+    d_h_prev, d_x = np.split(weights["w"] @ d_z, [h_prev.size])
+    d_w = np.outer(np.concatenate([h_prev, step.x]), d_z)
+    return np.array([d_h_prev, d_c * f]), d_x, {"w": d_w, "b": d_z}
+
+
+def gru_step(x: Array, state: Array, weights: Weights) -> Step:
+    """The GRU. w: (H + I, 3H) gates r, z, n; b: (4H,) of r, z, n by x and n by h."""
+    (h_prev,) = state
+    H = h_prev.size
+    b_r, b_z, b_xn, b_hn = np.split(weights["b"], 4)
+    h_r, h_z, h_n = np.split(h_prev @ weights["w"][:H], 3)
+    x_r, x_z, x_n = np.split(x @ weights["w"][H:], 3)
+    r, z, q = sigmoid(h_r + x_r + b_r), sigmoid(h_z + x_z + b_z), h_n + b_hn
+    n = np.tanh(x_n + b_xn + r * q)
+    return Step(x, state, np.array([r, z, n, q]), np.array([(1 - z) * n + z * h_prev]))
+
+
+def gru_step_backward(step: Step, d_state: Array, weights: Weights) -> tuple[Array, Array, Weights]:
+    """Gradients of one step: (d_state_prev, d_x, d_weights)."""
+    (d_h,), (h_prev,) = d_state, step.state_prev
+    r, z, n, q = step.gates
+    H = h_prev.size
+    d_n = d_h * (1 - z) * (1 - n**2)
+    d_z, d_r = d_h * (h_prev - n) * z * (1 - z), d_n * q * r * (1 - r)
+    d_by_h, d_by_x = np.concatenate([d_r, d_z, d_n * r]), np.concatenate([d_r, d_z, d_n])
+    d_weights = {
+        "w": np.vstack([np.outer(h_prev, d_by_h), np.outer(step.x, d_by_x)]),
+        "b": np.concatenate([d_by_x, d_n * r]),
+    }
+    d_h_prev = d_h * z + weights["w"][:H] @ d_by_h
+    return np.array([d_h_prev]), weights["w"][H:] @ d_by_x, d_weights
+
+
+def lstm1997_step(x: Array, state: Array, weights: Weights) -> Step:
+    """The LSTM without forget gate. w: (H + I, 3H) gates i, g, o; b: (3H,)."""
+    h_prev, c_prev = state
+    i, g, o = np.split(np.concatenate([h_prev, x]) @ weights["w"] + weights["b"], 3)
+    i, g, o = sigmoid(i), np.tanh(g), sigmoid(o)
+    c = c_prev + i * g
+    return Step(x, state, np.array([i, g, o]), np.array([o * np.tanh(c), c]))
+
+
+def lstm1997_step_backward(
+    step: Step, d_state: Array, weights: Weights
+) -> tuple[Array, Array, Weights]:
+    """Gradients of one step: (d_state_prev, d_x, d_weights)."""
+    d_h, d_c = d_state
+    h_prev, _ = step.state_prev
+    i, g, o = step.gates
+    tanh_c = np.tanh(step.state[1])
+    d_c = d_c + d_h * o * (1 - tanh_c**2)
+    d_z = np.concatenate([d_c * g * i * (1 - i), d_c * i * (1 - g**2), d_h * tanh_c * o * (1 - o)])
+    d_h_prev, d_x = np.split(weights["w"] @ d_z, [h_prev.size])
+    d_w = np.outer(np.concatenate([h_prev, step.x]), d_z)
+    return np.array([d_h_prev, d_c]), d_x, {"w": d_w, "b": d_z}
+
+
+def peephole_step(x: Array, state: Array, weights: Weights) -> Step:
+    """The LSTM with peepholes. w: (H + I, 4H) gates i, f, g, o; b: (4H,); p: (3H,) i, f, o."""
+    h_prev, c_prev = state
+    p_i, p_f, p_o = np.split(weights["p"], 3)
+    i, f, g, o = np.split(np.concatenate([h_prev, x]) @ weights["w"] + weights["b"], 4)
+    i, f, g = sigmoid(i + p_i * c_prev), sigmoid(f + p_f * c_prev), np.tanh(g)
+    c = f * c_prev + i * g
+    o = sigmoid(o + p_o * c)
+    return Step(x, state, np.array([i, f, g, o]), np.array([o * np.tanh(c), c]))
+
+
+def peephole_step_backward(
+    step: Step, d_state: Array, weights: Weights
+) -> tuple[Array, Array, Weights]:
+    """Gradients of one step: (d_state_prev, d_x, d_weights)."""
+    d_h, d_c = d_state
+    h_prev, c_prev = step.state_prev
+    p_i, p_f, p_o = np.split(weights["p"], 3)
+    i, f, g, o = step.gates
+    c = step.state[1]
+    d_o = d_h * np.tanh(c) * o * (1 - o)
+    d_c = d_c + d_h * o * (1 - np.tanh(c) ** 2) + d_o * p_o
+    d_i, d_f, d_g = d_c * g * i * (1 - i), d_c * c_prev * f * (1 - f), d_c * i * (1 - g**2)
+    d_z = np.concatenate([d_i, d_f, d_g, d_o])
+    d_h_prev, d_x = np.split(weights["w"] @ d_z, [h_prev.size])
+    d_weights = {
+        "w": np.outer(np.concatenate([h_prev, step.x]), d_z),
+        "b": d_z,
+        "p": np.concatenate([d_i * c_prev, d_f * c_prev, d_o * c]),
+    }
+    return np.array([d_h_prev, d_c * f + d_i * p_i + d_f * p_f]), d_x, d_weights
+
+
+def elstm_step(x: Array, state: Array, weights: Weights) -> Step:
+    """The eLSTM. w: (I, 3H) f, z, o; w_c: (H, H) of o; r: (2H,) f, z; b: (3H,)."""
+    c_prev = state[1]
+    r_f, r_z = np.split(weights["r"], 2)
+    f, z, o = np.split(x @ weights["w"] + weights["b"], 3)
+    f, z = sigmoid(f + r_f * c_prev), np.tanh(z + r_z * c_prev)
+    c = f * c_prev + (1 - f) * z
+    o = sigmoid(o + c @ weights["w_c"])
+    return Step(x, state, np.array([f, z, o]), np.array([o * c, c]))
+
+
+def elstm_step_backward(
+    step: Step, d_state: Array, weights: Weights
+) -> tuple[Array, Array, Weights]:
+    """Gradients of one step: (d_state_prev, d_x, d_weights)."""
+    d_h, d_c = d_state
+    c_prev, c = step.state_prev[1], step.state[1]
+    r_f, r_z = np.split(weights["r"], 2)
+    f, z, o = step.gates
+    d_o = d_h * c * o * (1 - o)
+    d_c = d_c + d_h * o + weights["w_c"] @ d_o
+    d_f, d_z = d_c * (c_prev - z) * f * (1 - f), d_c * (1 - f) * (1 - z**2)
+    d_b = np.concatenate([d_f, d_z, d_o])
+    d_weights = {
+        "w": np.outer(step.x, d_b),
+        "w_c": np.outer(c, d_o),
+        "r": np.concatenate([d_f * c_prev, d_z * c_prev]),
+        "b": d_b,
+    }
+    d_c_prev = d_c * f + d_f * r_f + d_z * r_z
+    return np.array([np.zeros_like(d_h), d_c_prev]), weights["w"] @ d_b, d_weights
+
+
+def elstm_trace_step(traces: Weights, step: Step, weights: Weights) -> Weights:
+    """Derivatives of each unit's c with respect to its weights of f and z, one step on.
+
+    w: (I, 2H); r, b: (2H,); zero at the beginning of a stream.
+    """
+    c_prev = step.state_prev[1]
+    r_f, r_z = np.split(weights["r"], 2)
+    f, z, _ = step.gates
+    by_f, by_z = (c_prev - z) * f * (1 - f), (1 - f) * (1 - z**2)
+    by_c = np.tile(f + by_f * r_f + by_z * r_z, 2)
+    direct = np.concatenate([by_f, by_z])
+    return {
+        "w": by_c * traces["w"] + np.outer(step.x, direct),
+        "r": by_c * traces["r"] + np.tile(c_prev, 2) * direct,
+        "b": by_c * traces["b"] + direct,
+    }
+
+
+def elstm_trace_gradient(
+    traces: Weights, step: Step, d_h: Array, weights: Weights
+) -> tuple[Array, Weights]:
+    """Gradient of one tick's loss, through its whole past: (d_x of this tick, d_weights)."""
+    H = d_h.size
+    d_state = np.array([d_h, np.zeros(H)])
+    _, d_x, d_weights = elstm_step_backward(step, d_state, weights)
+    d_c = np.tile(d_h * step.gates[2] + weights["w_c"] @ d_weights["b"][2 * H :], 2)
+    d_weights["w"][:, : 2 * H] = traces["w"] * d_c
+    d_weights["r"] = traces["r"] * d_c
+    d_weights["b"][: 2 * H] = traces["b"] * d_c
+    return d_x, d_weights
+
+
+def sequence(
+    step: Callable[[Array, Array, Weights], Step], xs: Array, state: Array, weights: Weights
+) -> list[Step]:
+    """T steps from a state. xs: (T, I)."""
+    steps: list[Step] = []
+    for x in xs:
+        steps.append(step(x, state, weights))
+        state = steps[-1].state
+    return steps
+
+
+def backward(
+    step_backward: Callable[[Step, Array, Weights], tuple[Array, Array, Weights]],
+    steps: list[Step],
+    d_hs: Array,
+    d_state: Array,
+    weights: Weights,
+) -> tuple[Array, Array, Weights]:
+    """Back-propagation through `steps`: (d_state before them, d_xs, d_weights).
+
+    d_hs: (T, H) gradient of the loss with respect to each output; d_state: (states, H) with
+    respect to the state after the last step, beyond that.
+    """
+    d_weights = {name: np.zeros_like(weight) for name, weight in weights.items()}
+    d_xs = []
+    for step, d_h in zip(reversed(steps), d_hs[::-1], strict=True):
+        d_state = d_state.copy()
+        d_state[0] += d_h
+        d_state, d_x, d_step = step_backward(step, d_state, weights)
+        for name, d in d_step.items():
+            d_weights[name] += d
+        d_xs.append(d_x)
+    return d_state, np.array(d_xs[::-1]), d_weights
+
+
+class Cell(NamedTuple):
+    """A cell's two functions and the number of its states."""
+
+    step: Callable[[Array, Array, Weights], Step]
+    step_backward: Callable[[Step, Array, Weights], tuple[Array, Array, Weights]]
+    states: int
+
+
+CELLS = {
+    "lstm": Cell(lstm_step, lstm_step_backward, 2),
+    "lstm1997": Cell(lstm1997_step, lstm1997_step_backward, 2),
+    "peephole": Cell(peephole_step, peephole_step_backward, 2),
+    "gru": Cell(gru_step, gru_step_backward, 1),
+    "elstm": Cell(elstm_step, elstm_step_backward, 2),
+}
+
+
+class StackedNetwork:
+    """Layers of one cell and a Dense head, learning by BPTT(h; 1) on plain lists of steps.
+
+    params: the cell's weights with the number of their layer, w_l0 and so on; w_head (K, H),
+    b_head (K,).
+    """
+
+    def __init__(self, cell: str, params: Weights, window: int, loss: str, optimizer: Optimizer):
+        self.cell = CELLS[cell]
+        self.params = {name: p.astype(np.float64) for name, p in params.items()}
+        self.window, self.loss, self.optimizer = window, loss, optimizer
+        H, layers = self.params["w_head"].shape[1], sum(name.startswith("w_l") for name in params)
+        self.states = [np.zeros((self.cell.states, H)) for _ in range(layers)]
+        self.tapes: list[list[Step]] = [[] for _ in range(layers)]
+        self.output = self.params["b_head"]
+
+    def layer(self, number: int) -> Weights:
+        """Weights of a layer under the names of its cell."""
+        end = f"_l{number}"
+        return {n.removesuffix(end): p for n, p in self.params.items() if n.endswith(end)}
+
+    def advance(self, x: Array) -> Array:
+        """Take one tick's inputs and return the output."""
+        for number, tape in enumerate(self.tapes):
+            tape.append(self.cell.step(x, self.states[number], self.layer(number)))
+            del tape[: -self.window]
+            self.states[number] = tape[-1].state
+            x = tape[-1].state[0]
+        self.output = self.params["w_head"] @ x + self.params["b_head"]
+        return self.output
+
+    def gradient(self, d_y: Array) -> Weights:
+        """Of the newest tick's loss, whose gradient with respect to the output is d_y."""
+        h = self.states[-1][0]
+        grads = {"w_head": np.outer(d_y, h), "b_head": d_y}
+        d_hs = np.zeros((len(self.tapes[0]), h.size))
+        d_hs[-1] = d_y @ self.params["w_head"]
+        for number in reversed(range(len(self.tapes))):
+            zero = np.zeros_like(self.states[number])
+            weights = self.layer(number)
+            _, d_hs, d_weights = backward(
+                self.cell.step_backward, self.tapes[number], d_hs, zero, weights
+            )
+            grads |= {f"{name}_l{number}": d for name, d in d_weights.items()}
+        return grads
+
+    def learn(self, targets: Array) -> None:
+        """Score the newest output and update. NaN is a missing target."""
+        d_y = loss_gradient(self.loss, self.output - targets)
+        if not np.all(np.isnan(targets)):
+            self.optimizer.step(self.params, self.gradient(np.nan_to_num(d_y)))

@@ -1,0 +1,230 @@
+"""The cells: twins against finite differences, kernels against twins."""
+
+import numpy as np
+import pytest
+from kernel_calls import relative_error
+from test_reference import finite_differences
+
+from streamlstm import reference_cells as twins
+from streamlstm.kernels import cells
+from streamlstm.kernels.jit import jit
+
+SHAPES = [(1, 1), (3, 5), (8, 32), (7, 17)]  # (I, H)
+
+
+@jit
+def forward(cell, hs, state, tape, weights, xs, start):
+    """Advance by the rows of xs, the first of them in row `start` of a tape as long as hs."""
+    T, H = hs.shape
+    I = xs.shape[1]
+    views = cells.tape_of(cell, tape, 0, I, H, T)
+    for n in range(xs.shape[0]):
+        t = (start + n) % T
+        cells.step(cell, state, views, t, xs[n], cells.weights_of(cell, weights, 0, I, H))
+        hs[t] = state[0]
+
+
+@jit
+def backward(cell, grads, d_xs, work, d_hs, tape, weights, I, newest, steps):
+    T, H = d_hs.shape
+    cells.backward(
+        cell, cells.weights_of(cell, grads, 0, I, H), d_xs, cells.work_of(cell, work, 0, I, H, T),
+        d_hs, cells.tape_of(cell, tape, 0, I, H, T), cells.weights_of(cell, weights, 0, I, H),
+        newest, steps,
+    )  # fmt: skip
+
+
+class Layer:
+    """A layer of random weights, its tape of T rows, its work space and its gradients."""
+
+    def __init__(self, name, I, H, T, seed=0):
+        rng = np.random.default_rng(seed)
+        self.cell, self.I, self.H = cells.CELLS[name].CELL, I, H
+        size = cells.weights_size(self.cell, I, H)
+        self.weights = rng.normal(size=size).astype(np.float32) / np.float32(np.sqrt(H))
+        self.grads = np.full(size, np.nan, np.float32)
+        self.state = rng.normal(size=(self.cell.states, H)).astype(np.float32)
+        self.tape = np.zeros(cells.tape_size(self.cell, I, H, T), np.float32)
+        self.work = np.full(cells.work_size(self.cell, I, H, T), np.nan, np.float32)
+
+    def forward(self, xs, rows, start=0):
+        hs = np.zeros((rows, self.H), np.float32)
+        forward(self.cell, hs, self.state, self.tape, self.weights, xs, start)
+        return hs
+
+    def backward(self, d_hs, newest, steps):
+        d_xs = np.zeros((len(d_hs), self.I), np.float32)
+        backward(
+            self.cell, self.grads, d_xs, self.work, d_hs, self.tape, self.weights, self.I, newest,
+            steps,
+        )  # fmt: skip
+        return d_xs
+
+    def views(self, buffer):
+        return cells.weights_of(self.cell, buffer, 0, self.I, self.H)._asdict()
+
+    def double(self):
+        """State and weights for the twin."""
+        weights = {name: w.astype(np.float64) for name, w in self.views(self.weights).items()}
+        return self.state.astype(np.float64), weights
+
+
+def random_rows(T, I, H, seed=1):
+    """Inputs and gradients of outputs."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(T, I)).astype(np.float32), rng.normal(size=(T, H)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("T", "I", "H"), [(1, 1, 1), (6, 3, 4), (4, 8, 1)])
+@pytest.mark.parametrize("name", twins.CELLS)
+def test_gradients_of_the_twin_equal_finite_differences(name, T, I, H):
+    step, step_backward, _ = twins.CELLS[name]
+    state, weights = Layer(name, I, H, T).double()
+    xs, d_hs = (rows.astype(np.float64) for rows in random_rows(T, I, H))
+    d_state = np.random.default_rng(2).normal(size=state.shape)
+
+    def loss():
+        steps = twins.sequence(step, xs, state, weights)
+        return np.sum([s.state[0] for s in steps] * d_hs) + np.sum(steps[-1].state * d_state)
+
+    steps = twins.sequence(step, xs, state, weights)
+    before, d_xs, d_weights = twins.backward(step_backward, steps, d_hs, d_state, weights)
+    assert relative_error(before, finite_differences(loss, state)) < 1e-6
+    assert relative_error(d_xs, finite_differences(loss, xs)) < 1e-6
+    assert d_weights.keys() == weights.keys()
+    for key, weight in weights.items():
+        assert relative_error(d_weights[key], finite_differences(loss, weight)) < 1e-6
+
+
+@pytest.mark.parametrize("T", [1, 9])
+@pytest.mark.parametrize(("I", "H"), SHAPES)
+@pytest.mark.parametrize("name", twins.CELLS)
+def test_outputs_and_gradients_equal_the_twin(name, I, H, T):
+    step, step_backward, _ = twins.CELLS[name]
+    layer = Layer(name, I, H, T)
+    state, weights = layer.double()
+    xs, d_hs = random_rows(T, I, H)
+    hs = layer.forward(xs, T)
+    steps = twins.sequence(step, xs.astype(np.float64), state, weights)
+    assert relative_error(hs, [s.state[0] for s in steps]) < 1e-5
+    assert relative_error(layer.state, steps[-1].state) < 1e-5
+
+    d_xs = layer.backward(d_hs, T - 1, T)
+    _, expected, d_weights = twins.backward(
+        step_backward, steps, d_hs, np.zeros_like(state), weights
+    )
+    assert relative_error(d_xs, expected) < 1e-4
+    for key, d in layer.views(layer.grads).items():
+        assert relative_error(d, d_weights[key]) < 1e-4
+
+
+@pytest.mark.parametrize("name", twins.CELLS)
+def test_a_wrapped_tape_gives_the_gradient_of_the_last_ticks(name):
+    T, I, H = 7, 3, 17
+    step, step_backward, _ = twins.CELLS[name]
+    layer = Layer(name, I, H, T)
+    xs, d_hs = random_rows(T + 3, I, H)
+    layer.forward(xs[:3], T)
+    state, weights = layer.double()
+    layer.forward(xs[3:], T, start=3)
+    ring = np.roll(d_hs[3:], 3, axis=0)
+    d_xs = layer.backward(ring, 2, T)
+    steps = twins.sequence(step, xs[3:].astype(np.float64), state, weights)
+    _, expected, d_weights = twins.backward(
+        step_backward, steps, d_hs[3:], np.zeros_like(state), weights
+    )
+    assert relative_error(np.roll(d_xs, -3, axis=0), expected) < 1e-4
+    for key, d in layer.views(layer.grads).items():
+        assert relative_error(d, d_weights[key]) < 1e-4
+
+
+@pytest.mark.parametrize("name", twins.CELLS)
+def test_a_tape_that_is_not_full_is_learned_from_as_far_as_it_goes(name):
+    T, I, H, steps = 6, 2, 5, 4
+    layer, short = Layer(name, I, H, T), Layer(name, I, H, steps)
+    short.weights, short.state = layer.weights, layer.state.copy()
+    xs, d_hs = random_rows(steps, I, H)
+    layer.forward(xs, T)
+    short.forward(xs, steps)
+    layer.backward(np.vstack([d_hs, np.full((T - steps, H), np.nan, np.float32)]), steps - 1, steps)
+    short.backward(d_hs, steps - 1, steps)
+    for key, d in layer.views(layer.grads).items():
+        assert np.array_equal(d, short.views(short.grads)[key])
+
+
+@pytest.mark.parametrize("name", twins.CELLS)
+def test_matrices_come_first_among_the_weights(name):
+    I, H = 3, 17
+    layer = Layer(name, I, H, 1)
+    views = layer.views(np.arange(layer.weights.size))
+    decays = cells.matrices_size(layer.cell, I, H)
+    for view in views.values():
+        assert (view.max() < decays) == (view.ndim == 2)
+        assert (view.min() >= decays) == (view.ndim == 1)
+
+
+@jit
+def learn_in_real_time(cell, grads, d_x, traces, state, tape, work, weights, xs, d_hs):
+    """Advance by the rows of xs and add the gradient of each tick's loss to `grads`."""
+    T, I = xs.shape
+    H = state.shape[1]
+    weights = cells.weights_of(cell, weights, 0, I, H)
+    grads = cells.weights_of(cell, grads, 0, I, H)
+    traces = cells.traces_of(cell, traces, 0, I, H)
+    tape = cells.tape_of(cell, tape, 0, I, H, 1)
+    work = cells.work_of(cell, work, 0, I, H, 1)
+    for t in range(T):
+        cells.step(cell, state, tape, 0, xs[t], weights)
+        cells.trace_step(cell, traces, tape, weights)
+        cells.trace_gradient(cell, grads, d_x, traces, work, d_hs[t], tape, weights)
+
+
+def real_time_gradient(xs, d_hs, state, weights):
+    """The twin's traces, gradient of the last inputs and sum of the gradients of all ticks."""
+    I, H = xs.shape[1], state.shape[1]
+    traces = {"w": np.zeros((I, 2 * H)), "r": np.zeros(2 * H), "b": np.zeros(2 * H)}
+    sums = {name: np.zeros_like(weight) for name, weight in weights.items()}
+    for step, d_h in zip(twins.sequence(twins.elstm_step, xs, state, weights), d_hs, strict=True):
+        traces = twins.elstm_trace_step(traces, step, weights)
+        d_x, d_weights = twins.elstm_trace_gradient(traces, step, d_h, weights)
+        for name, d in d_weights.items():
+            sums[name] += d
+    return traces, d_x, sums
+
+
+@pytest.mark.parametrize(("I", "H"), SHAPES)
+def test_learning_in_real_time_equals_back_propagation_through_the_whole_stream(I, H):
+    T = 300
+    state, weights = Layer("elstm", I, H, 1).double()
+    xs, d_hs = (rows.astype(np.float64) for rows in random_rows(T, I, H))
+    _, d_x, actual = real_time_gradient(xs, d_hs, state, weights)
+    steps = twins.sequence(twins.elstm_step, xs, state, weights)
+    _, d_xs, expected = twins.backward(
+        twins.elstm_step_backward, steps, d_hs, np.zeros_like(state), weights
+    )
+    assert relative_error(d_x, d_xs[-1]) < 1e-10
+    for name, d in expected.items():
+        assert relative_error(actual[name], d) < 1e-10
+
+
+@pytest.mark.parametrize("spatial", [True, False])
+@pytest.mark.parametrize(("I", "H"), SHAPES)
+def test_traces_and_their_gradients_equal_the_twin(I, H, spatial):
+    layer = Layer("elstm", I, H, 1)
+    state, weights = layer.double()
+    xs, d_hs = random_rows(50, I, H)
+    layer.grads[:] = 0
+    buffer = np.zeros(cells.traces_size(layer.cell, I, H), np.float32)
+    d_x = np.zeros(I if spatial else 0, np.float32)
+    learn_in_real_time(
+        layer.cell, layer.grads, d_x, buffer, layer.state, layer.tape, layer.work, layer.weights,
+        xs, d_hs,
+    )  # fmt: skip
+    double = xs.astype(np.float64), d_hs.astype(np.float64)
+    traces, expected, sums = real_time_gradient(*double, state, weights)
+    if spatial:
+        assert relative_error(d_x, expected) < 1e-4
+    for name, trace in cells.traces_of(layer.cell, buffer, 0, I, H)._asdict().items():
+        assert relative_error(trace, traces[name]) < 1e-4
+    for name, d in layer.views(layer.grads).items():
+        assert relative_error(d, sums[name]) < 1e-4
