@@ -77,7 +77,8 @@ def weight_gradient(calls, d_w, d_b, xs, d_zs):
 def adam(calls, params, first, second, grads):
     """Clipping and optimiser."""
     for n in range(calls):
-        optimizer.optimizer_step(params, first, second, grads, optimizer.ADAM, 0.001, 1.0, n + 1)
+        factor = optimizer.clip_factor(optimizer.squared_norm(grads), 1.0)
+        optimizer.optimizer_step(params, first, second, grads, optimizer.ADAM, 0.001, factor, n + 1)
 
 
 def microseconds(kernel, *arguments) -> float:

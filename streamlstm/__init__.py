@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .classifier import LSTMClassifier
     from .forecaster import LSTMForecaster
+    from .multi_target import LSTMMultiTargetRegressor
     from .regressor import LSTMRegressor
 
-__all__ = ["LSTMClassifier", "LSTMForecaster", "LSTMRegressor"]
+__all__ = ["LSTMClassifier", "LSTMForecaster", "LSTMMultiTargetRegressor", "LSTMRegressor"]
 __version__ = version("streamlstm")
 
 _MODULES = {
     "LSTMClassifier": "classifier",
     "LSTMForecaster": "forecaster",
+    "LSTMMultiTargetRegressor": "multi_target",
     "LSTMRegressor": "regressor",
 }
 

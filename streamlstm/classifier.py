@@ -7,7 +7,6 @@ import numpy as np
 from river.base import Classifier
 
 from .errors import InputError
-from .features import as_table
 from .kernels import classifier as kernels
 from .layout import CLOCK
 from .model import FeatureModel
@@ -33,11 +32,17 @@ class LSTMClassifier(FeatureModel, Classifier):
         As in `LSTMRegressor`.
     learning_rate, optimizer, clip_norm, scaling
         As in `LSTMRegressor`.
+    embedding_size
+        As in `LSTMRegressor`.
     seed
-        Of the initial weights; None draws one.
+        Of the initial weights and embeddings; None draws one.
 
     Notes
     -----
+    A text is a category and counts as its embedding, a row of a table that is learned with the
+    weights; one that has never been learned counts as zeros. The table grows with the texts that
+    come: it is for names and words, not for free text.
+
     A missing feature (absent, None or NaN) counts as its mean. Threads may share a classifier: they
     take turns.
 
@@ -73,6 +78,7 @@ class LSTMClassifier(FeatureModel, Classifier):
         optimizer: str = "adam",
         clip_norm: float = 1.0,
         scaling: bool = True,
+        embedding_size: int = 16,
         seed: int | None = 0,
     ):
         self.hidden_size = hidden_size
@@ -85,11 +91,12 @@ class LSTMClassifier(FeatureModel, Classifier):
         self.optimizer = optimizer
         self.clip_norm = clip_norm
         self.scaling = scaling
+        self.embedding_size = embedding_size
         self.seed = seed
         check_learning(cell, learning, stride)
         settings = check_settings(
             hidden_size, num_layers, window, stride, learning_rate, optimizer, "squared", clip_norm,
-            output_size=0,
+            output_size=0, embedding_size=embedding_size,
         )  # fmt: skip
         self._build(settings, CLOCK.periods, seed, cell, learning)
         self._classes: dict[Hashable, int] = {}
@@ -109,15 +116,16 @@ class LSTMClassifier(FeatureModel, Classifier):
         Parameters
         ----------
         x
-            Features, numbers by name. Names may appear, vanish and return in any order; dates and
-            times are passed over.
+            Features by name, numbers or text. Names and texts may appear, vanish and return in any
+            order; dates and times are passed over.
         y
             The class, anything hashable; None or NaN if it is missing.
 
         Raises
         ------
         InputError
-            If a feature is not a number or the class not hashable. The model has not changed then.
+            If a feature is neither number nor text or not what it was so far, or the class not
+            hashable. The model has not changed then.
 
         """
         label = self._check(y)
@@ -133,7 +141,7 @@ class LSTMClassifier(FeatureModel, Classifier):
         Raises
         ------
         InputError
-            If a feature is not a number.
+            If a feature is neither number nor text, or not what it was so far.
 
         """
         with self._lock:
@@ -162,15 +170,13 @@ class LSTMClassifier(FeatureModel, Classifier):
         Raises
         ------
         InputError
-            If a feature is not a number, a class not hashable or the lengths differ. The model has
+            As for `learn_one`, or if the lengths differ. The model has
             not changed then.
 
         """
         labels = [self._check(label) for label in np.asarray(y, object)]
-        table = as_table(X, len(labels))
         with self._lock:
-            self._add_features(list(table))
-            return self._learn(self._columns.matrix(table, len(labels)), labels)
+            return self._learn(self._matrix(X, len(labels)), labels)
 
     def _check(self, label: Any) -> Hashable:
         if _is_missing(label):

@@ -64,12 +64,14 @@ def _package(name: str) -> Any:
         ) from error
 
 
-def _gates(cell: str) -> int:
-    if cell not in GATES:
-        raise ParameterError(
-            f"only models of cell={' or '.join(map(repr, GATES))} can be exchanged, got {cell!r}"
-        )
-    return GATES[cell]
+def _gates(model: "LSTMRegressor") -> int:
+    if model.cell not in GATES:
+        able = " or ".join(map(repr, GATES))
+        raise ParameterError(f"only models of cell={able} can be exchanged, got {model.cell!r}")
+    if model._columns.vocabularies:
+        text = _listed(list(model._columns.vocabularies))
+        raise ParameterError(f"a model with features of text, here {text}, cannot be exchanged")
+    return GATES[model.cell]
 
 
 def state_dict(model: "LSTMRegressor") -> dict[str, np.ndarray]:
@@ -78,10 +80,10 @@ def state_dict(model: "LSTMRegressor") -> dict[str, np.ndarray]:
     Raises
     ------
     ParameterError
-        If the model's cell is neither "lstm" nor "gru".
+        If the model's cell is neither "lstm" nor "gru", or it has features of text.
 
     """
-    _gates(model.cell)
+    _gates(model)
     with model._lock:
         return _state_dict(model)
 
@@ -162,7 +164,7 @@ def _as_array(name: str, value: Any) -> np.ndarray:
 
 def _shapes(model: "LSTMRegressor", features: int) -> dict[str, tuple[int, ...]]:
     """What the arrays of a state dict of F features must be like."""
-    H, columns = model.hidden_size, _gates(model.cell) * model.hidden_size
+    H, columns = model.hidden_size, _gates(model) * model.hidden_size
     settings = model._network.settings._replace(input_size=features)
     shapes: dict[str, tuple[int, ...]] = {}
     for n in range(model.num_layers):
@@ -200,7 +202,7 @@ def save_weights(model: "LSTMRegressor", path: str | Path) -> None:
         If a feature has a name that is neither text nor a whole number.
 
     """
-    _gates(model.cell)
+    _gates(model)
     with model._lock:
         weights, names = _state_dict(model), list(model._columns.index)
     odd = [name for name in names if type(name) not in (str, int)]
@@ -296,7 +298,7 @@ def _built(
 
 def _folded(model: "LSTMRegressor") -> dict[str, np.ndarray]:
     """The state dict of a network that takes features and gives the target as they are."""
-    _gates(model.cell)
+    _gates(model)
     with model._lock:
         features = len(model._columns.index)
         weights = _state_dict(model)
@@ -318,7 +320,7 @@ def to_torch(model: "LSTMRegressor") -> tuple[Any, Any]:
     Raises
     ------
     ParameterError
-        If its cell is neither "lstm" nor "gru", or it knows no features yet.
+        If its cell is neither "lstm" nor "gru", or it knows no features yet, or some of text.
 
     """
     torch, weights = _package("torch"), _folded(model)
@@ -409,7 +411,7 @@ def to_keras(model: "LSTMRegressor") -> Any:
     Raises
     ------
     ParameterError
-        If its cell is neither "lstm" nor "gru", or it knows no features yet.
+        If its cell is neither "lstm" nor "gru", or it knows no features yet, or some of text.
 
     """
     keras, weights = _package("keras"), _folded(model)
@@ -440,7 +442,7 @@ def to_onnx(model: "LSTMRegressor", path: str | Path) -> None:
     Raises
     ------
     ParameterError
-        If the model's cell is neither "lstm" nor "gru", or it knows no features yet.
+        If its cell is neither "lstm" nor "gru", or it knows no features yet, or some of text.
 
     """
     onnx, weights = _package("onnx"), _folded(model)

@@ -27,6 +27,9 @@ class Settings(NamedTuple):
     replay: int
     num_layers: int
     traces: int  # length of all layers' traces
+    categories: int  # C, features that hold categories
+    embedding_size: int  # E, inputs that stand for one of these
+    rows: int  # of the table of embeddings, used or not
     learning_rate: float
     clip_norm: float
     weight_decay: float
@@ -46,9 +49,12 @@ def unpack(settings) -> Settings:
         int(settings[7]),
         int(settings[8]),
         int(settings[9]),
-        settings[10],
-        settings[11],
-        settings[12],
+        int(settings[10]),
+        int(settings[11]),
+        int(settings[12]),
+        settings[13],
+        settings[14],
+        settings[15],
     )
 
 
@@ -92,10 +98,16 @@ def weights_start(cell, s, layer):
 
 
 @jit_part
-def params_size(cell, s):
-    """P, the length of a flat buffer of parameters."""
+def dense_size(cell, s):
+    """Length of the parameters that every update changes: all but the table of embeddings."""
     K = s.output_size
     return weights_start(cell, s, s.num_layers) + room(K * s.hidden_size) + room(K)
+
+
+@jit_part
+def params_size(cell, s):
+    """P, the length of a flat buffer of parameters."""
+    return dense_size(cell, s) + room(s.rows * s.embedding_size)
 
 
 @jit_part
@@ -111,6 +123,13 @@ def head_views(cell, buffer, s) -> Head:
     H, K = s.hidden_size, s.output_size
     start = weights_start(cell, s, s.num_layers)
     return Head(matrix(buffer, start, K, H), row(buffer, start + room(K * H), K))
+
+
+@jit_part
+def embedding_row(cell, buffer, s, number):
+    """Open the embedding of a category, (E,), in a flat buffer of parameters, (P,)."""
+    E = s.embedding_size
+    return row(buffer, dense_size(cell, s) + number * E, E)
 
 
 class Weights(NamedTuple):
@@ -164,6 +183,7 @@ class Memory(NamedTuple):
     output: np.ndarray  # (K,) of the newest tick
     hs: np.ndarray  # (T, H) outputs of the last layer
     d_ys: np.ndarray  # (T, K) gradient of each tick's loss with respect to its output
+    embedded: np.ndarray  # (T, 2C), see `kernels.embedding`
     tapes: np.ndarray  # of all layers, flat
     traces: np.ndarray  # of all layers, flat; none where learning goes back in time
 
@@ -172,8 +192,8 @@ class Memory(NamedTuple):
 def memory_size(cell, s):
     """Length of a memory buffer."""
     H, K, T = s.hidden_size, s.output_size, s.window
-    states = s.num_layers * room(cell.states * H)
-    return states + room(K) + room(T * H) + room(T * K) + tapes_size(cell, s, T) + s.traces
+    ticks = room(T * H) + room(T * K) + room(T * 2 * s.categories) + tapes_size(cell, s, T)
+    return s.num_layers * room(cell.states * H) + room(K) + ticks + s.traces
 
 
 @jit_part
@@ -183,13 +203,15 @@ def memory_views(cell, buffer, s) -> Memory:
     output = s.num_layers * room(cell.states * H)
     hs = output + room(K)
     d_ys = hs + room(T * H)
-    tapes = d_ys + room(T * K)
+    embedded = d_ys + room(T * K)
+    tapes = embedded + room(T * 2 * s.categories)
     traces = tapes + tapes_size(cell, s, T)
     return Memory(
         row(buffer, 0, output),
         row(buffer, output, K),
         matrix(buffer, hs, T, H),
         matrix(buffer, d_ys, T, K),
+        matrix(buffer, embedded, T, 2 * s.categories),
         row(buffer, tapes, traces - tapes),
         row(buffer, traces, s.traces),
     )
@@ -206,6 +228,9 @@ class Scratch(NamedTuple):
     output: np.ndarray  # (K,) of a forecast, which must not touch the real state
     states: np.ndarray  # of all layers
     tapes: np.ndarray  # of all layers, one tick
+    embedded: np.ndarray  # (2C,) of the tick in x
+    d_xs: np.ndarray  # (T, I) gradients of the inputs; (0, I) without embeddings to learn
+    marks: np.ndarray  # (rows,) of embeddings that an update has been to
 
 
 @jit_part
@@ -221,14 +246,16 @@ def scratch_sizes(cell, s):
         room(K),
         s.num_layers * room(cell.states * H),
         tapes_size(cell, s, 1),
+        room(2 * s.categories),
+        room(T * s.input_size) if s.categories > 0 else 0,
+        room(s.rows),
     )
 
 
 @jit_part
 def scratch_size(cell, s):
     """Length of a scratch buffer, without windows."""
-    sizes = scratch_sizes(cell, s)
-    return sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4] + sizes[5] + sizes[6] + sizes[7]
+    return sum(scratch_sizes(cell, s))
 
 
 @jit_part
@@ -241,6 +268,9 @@ def scratch_views(cell, buffer, s) -> Scratch:
     output = targets + sizes[4]
     states = output + sizes[5]
     tapes = states + sizes[6]
+    embedded = tapes + sizes[7]
+    d_xs = embedded + sizes[8]
+    marks = d_xs + sizes[9]
     return Scratch(
         row(buffer, 0, sizes[0]),
         row(buffer, sizes[0], sizes[1]),
@@ -250,6 +280,9 @@ def scratch_views(cell, buffer, s) -> Scratch:
         row(buffer, output, s.output_size),
         row(buffer, states, sizes[6]),
         row(buffer, tapes, sizes[7]),
+        row(buffer, embedded, 2 * s.categories),
+        matrix(buffer, d_xs, s.window if s.categories > 0 else 0, s.input_size),
+        row(buffer, marks, s.rows),
     )
 
 

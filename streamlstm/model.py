@@ -3,15 +3,16 @@
 import abc
 import copy
 import threading
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from typing import Any
 
 import numpy as np
 
 from .errors import InputError
-from .features import Columns
-from .layout import CLOCK, SCALER, Settings, grow, scaler_views
-from .network import Network
+from .features import Columns, as_column, as_table
+from .kernels.scaling import CATEGORY
+from .layout import CLOCK, SCALER, Scaler, Settings, scaler_views
+from .network import Network, check_number
 
 
 class OnlineModel(abc.ABC):
@@ -61,7 +62,7 @@ class OnlineModel(abc.ABC):
             raise InputError(f"expected the features of one tick, (F,), got shape {row.shape}")
         if not self._columns.index:
             self._add_features(list(range(row.size)))
-        if row.size != len(self._columns.index) or not self._columns.numbered:
+        if row.size != len(self._columns.index) or not self._columns.plain:
             known = ", ".join(map(repr, self._columns.index)) or "none"
             raise InputError(f"got an array of {row.size} features, but those known are {known}")
         return row
@@ -78,7 +79,7 @@ class OnlineModel(abc.ABC):
 
 
 class FeatureModel(OnlineModel):
-    """A model whose network reads features: one input and one channel of the scaler each."""
+    """A model whose network reads features, numbers and text, with a channel of the scaler each."""
 
     scaling: bool
     _targets = 1  # channels of the scaler before those of the features
@@ -88,6 +89,24 @@ class FeatureModel(OnlineModel):
     ) -> None:
         super()._build(settings, counters, seed, cell, learning)
         self._stats = self._new_stats(self._targets)
+
+    @property
+    def learning_rate(self) -> float:
+        """Step size of the optimiser; it may be set between ticks, for a schedule."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        check_number("learning_rate", rate)
+        self._learning_rate = rate
+        if hasattr(self, "_network"):
+            with self._lock:
+                self._network.set_learning_rate(rate)
+
+    @property
+    def _scaler(self) -> Scaler:
+        """Views of the statistics: the channels of the targets, then those of the features."""
+        return scaler_views(self._stats, self._stats.size // SCALER)
 
     def _new_stats(self, channels: int) -> np.ndarray:
         """Statistics of channels that nothing is known of, or that are not to be scaled."""
@@ -109,18 +128,56 @@ class FeatureModel(OnlineModel):
                 self._kernels.flush(*network.buffers)
             network.reset_state()
 
+    def _row(self, x: dict[Hashable, Any]) -> np.ndarray:
+        """(F,) features of a tick in column order, NaN where absent; new ones get a column."""
+        row = self._columns.known_row(x)
+        if row is None:
+            values = self._columns.values(x)
+            texts = {name: value for name, value in values.items() if isinstance(value, str)}
+            self._add([name for name, value in values.items() if value == value], texts)
+            row = self._columns.row(values)
+            for name, text in texts.items():
+                self._columns.learn_texts(name, [text])
+            self._network.add_embeddings(self._columns.texts)
+        return row
+
     def _known_row(self, x: dict[Hashable, Any]) -> np.ndarray:
         """(F,) features of a tick that is not learned from: those without a column are ignored."""
         row = self._columns.known_row(x)
-        return self._columns.row(self._columns.numbers(x)) if row is None else row
+        return self._columns.row(self._columns.values(x)) if row is None else row
+
+    def _matrix(self, X: Any, ticks: int) -> np.ndarray:
+        """(T, F) features of T ticks in column order, NaN where absent; new ones get a column."""
+        table = as_table(X, ticks, as_column)
+        self._columns.check(table)
+        texts = {name for name, column in table.items() if column.dtype == object}
+        self._add(
+            [n for n, column in table.items() if n in texts or (column == column).any()], texts
+        )
+        matrix = self._columns.matrix(table, ticks)
+        self._network.add_embeddings(self._columns.texts)
+        return matrix
 
     def _add_features(self, names: list[Hashable]) -> None:
+        self._add(names, ())
+
+    def _add(self, names: list[Hashable], categories: Container[Hashable]) -> None:
+        """Make room for those of the features that are new."""
         new = self._columns.new_names(names)
         if not new:
             return
-        old = scaler_views(self._stats, self._targets + len(self._columns.index))
-        self._columns.add(new)
-        self._network.add_inputs(new)
-        channels = self._targets + len(self._columns.index)
-        self._stats = self._new_stats(channels)
-        grow(scaler_views(self._stats, channels), old)
+        self._columns.add(new, categories)
+        self._network.add_inputs(new, categories)
+        self._grow_stats(0, len(new))
+        for name in self._columns.vocabularies:
+            self._scaler.counts[self._targets + self._columns.index[name]] = CATEGORY
+
+    def _grow_stats(self, targets: int, features: int) -> None:
+        """Append channels for so many targets and features."""
+        old, K = self._scaler, self._targets
+        F = old.counts.size - K
+        self._targets = K + targets
+        self._stats = self._new_stats(K + targets + F + features)
+        for larger, smaller in zip(self._scaler, old, strict=True):
+            larger[:K] = smaller[:K]
+            larger[K + targets : K + targets + F] = smaller[K:]

@@ -1,7 +1,7 @@
 """The Python side of a network: owns its buffers, gives new inputs weights, tells its layers."""
 
 import zlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Container, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ from .kernels.cells import CELLS, initialise, traces_of, traces_size
 from .kernels.loss import LOSSES
 from .kernels.optimizer import OPTIMIZERS
 from .kernels.rules import RULES
+from .kernels.views import matrix
 from .layout import (
     CLOCK,
     Settings,
     aligned_zeros,
+    dense_size,
     grow,
     head_views,
     inputs_of,
@@ -46,6 +48,12 @@ def check_learning(cell: str, learning: str, stride: int = 1, replay: int = 0) -
         raise ParameterError(f"learning={learning!r} learns every tick: stride 1 and no replay")
 
 
+def check_number(name: str, number: float) -> None:
+    """ParameterError unless a number is finite and not negative, a norm not 0."""
+    if not 0 <= number < np.inf or (name == "clip_norm" and number == 0):
+        raise ParameterError(f"{name} must be positive and finite, got {number!r}")
+
+
 def check_settings(
     hidden_size: int,
     num_layers: int,
@@ -58,6 +66,7 @@ def check_settings(
     replay: int = 0,
     weight_decay: float = 0.0,
     output_size: int = 1,
+    embedding_size: int = 1,
 ) -> Settings:
     """Settings of a network without inputs, or a ParameterError that names what is wrong."""
     for name, value in [
@@ -65,6 +74,7 @@ def check_settings(
         ("num_layers", num_layers),
         ("window", window),
         ("stride", stride),
+        ("embedding_size", embedding_size),
     ]:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ParameterError(f"{name} must be a whole number of at least 1, got {value!r}")
@@ -80,8 +90,7 @@ def check_settings(
         ("clip_norm", clip_norm),
         ("weight_decay", weight_decay),
     ]:
-        if not 0 <= number < np.inf or (name == "clip_norm" and number == 0):
-            raise ParameterError(f"{name} must be positive and finite, got {number!r}")
+        check_number(name, number)
     for name, choice, choices in [("optimizer", optimizer, OPTIMIZERS), ("loss", loss, LOSSES)]:
         if choice not in choices:
             raise ParameterError(f"{name} must be one of {', '.join(choices)}, got {choice!r}")
@@ -96,6 +105,9 @@ def check_settings(
         replay=replay,
         num_layers=num_layers,
         traces=0,
+        categories=0,
+        embedding_size=embedding_size,
+        rows=0,
         learning_rate=float(learning_rate),
         clip_norm=float(clip_norm),
         weight_decay=float(weight_decay),
@@ -123,6 +135,7 @@ class Network:
         self.settings = settings
         self.entropy = int(np.random.SeedSequence(seed).entropy)  # type: ignore[arg-type]
         self.inputs: list[Hashable] = []
+        self.embedded = 0  # embeddings in use
         self.clock = np.zeros(counters, np.int64)
         self.clock[CLOCK.seed] = zlib.crc32(str(self.entropy).encode())
         self._allocate()
@@ -175,8 +188,13 @@ class Network:
         return head_views(self.kind[0], weights_views(self.weights).params, self.settings)
 
     @property
+    def embeddings(self) -> np.ndarray:
+        """Views of the embeddings, (rows, E), used or not yet."""
+        return self._table_in(weights_views(self.weights).params)
+
+    @property
     def params(self) -> dict[str, np.ndarray]:
-        """Views of all weights by name: those of the cell with the number of their layer."""
+        """Views of all weights but embeddings, the cell's with the number of their layer."""
         return self.params_in(weights_views(self.weights).params)
 
     def params_in(self, buffer: np.ndarray) -> dict[str, np.ndarray]:
@@ -189,6 +207,11 @@ class Network:
         head = head_views(self.kind[0], buffer, self.settings)
         return {**named, "w_head": head.w, "b_head": head.b}
 
+    def _table_in(self, buffer: np.ndarray) -> np.ndarray:
+        """(rows, E) embeddings in a buffer of the form of the parameters."""
+        s = self.settings
+        return matrix(buffer, dense_size(self.kind[0], s), s.rows, s.embedding_size)
+
     def _layers_in(self, buffer: np.ndarray) -> list[Any]:
         numbers = range(self.settings.num_layers)
         return [layer_weights(self.kind[0], buffer, self.settings, n) for n in numbers]
@@ -197,7 +220,7 @@ class Network:
         """Views of what is remembered, in an order that does not depend on the inputs."""
         cell, s = self.kind[0], self.settings
         memory = memory_views(cell, self.memory, s)
-        views: list[Any] = [memory[:4]]
+        views: list[Any] = [memory[:5]]
         for number in range(s.num_layers):
             views.append(layer_tape(cell, memory.tapes, s, number, s.window))
             if s.traces:
@@ -207,14 +230,36 @@ class Network:
                 views.append(traces_of(cell, memory.traces, start, I, H))
         return views
 
-    def add_inputs(self, names: Sequence[Hashable]) -> None:
-        """Append inputs; everything learned so far stays."""
-        self._resize(self.settings._replace(input_size=self.settings.input_size + len(names)))
-        rows = self.layers[0].w[-len(names) :] if names else ()
-        for row, name in zip(rows, names, strict=True):
-            rng = np.random.default_rng([self.entropy, zlib.crc32(repr(name).encode())])
-            row[:] = self._initial(rng, 1, row.size)[0]
+    def add_inputs(self, names: Sequence[Hashable], categories: Container[Hashable] = ()) -> None:
+        """Append an input for each name, E for those of categories; everything learned stays."""
+        s = self.settings
+        keys: list[Hashable] = []
+        for name in names:
+            numbers = range(s.embedding_size)
+            keys += [(name, number) for number in numbers] if name in categories else [name]
+        inputs = s.input_size + len(keys)
+        found = s.categories + sum(name in categories for name in names)
+        self._resize(s._replace(input_size=inputs, categories=found))
+        rows = self.layers[0].w[-len(keys) :] if keys else ()
+        for row, key in zip(rows, keys, strict=True):
+            row[:] = self._initial(self._generator(key), 1, row.size)[0]
         self.inputs = [*self.inputs, *names]
+
+    def add_embeddings(self, keys: Sequence[Hashable]) -> None:
+        """Give those of the keys embeddings that have none; each depends on seed and key alone.
+
+        Normal with a deviation of 1, as PyTorch's begin. Room grows by doubling.
+        """
+        s, known = self.settings, self.embedded
+        if len(keys) > s.rows:
+            self._resize(s._replace(rows=max(len(keys), 2 * s.rows)))
+        for number in range(known, len(keys)):
+            row = self.embeddings[number]
+            row[:] = self._generator(keys[number]).normal(size=row.size)
+        self.embedded = len(keys)
+
+    def _generator(self, key: Hashable) -> np.random.Generator:
+        return np.random.default_rng([self.entropy, zlib.crc32(repr(key).encode())])
 
     def add_outputs(self, count: int) -> None:
         """Append outputs, which start at zero; everything learned so far stays."""
@@ -223,14 +268,22 @@ class Network:
     def _resize(self, settings: Settings) -> None:
         """Move everything learned so far into larger buffers."""
         old_weights, old_memory = weights_views(self.weights), self._remembered()
-        old = [self.params_in(buffer).values() for buffer in old_weights]
+        old = [[*self.params_in(buffer).values(), self._table_in(buffer)] for buffer in old_weights]
         self.settings = settings
         self._allocate()
-        new = [self.params_in(buffer).values() for buffer in weights_views(self.weights)]
+        new = [
+            [*self.params_in(buffer).values(), self._table_in(buffer)]
+            for buffer in weights_views(self.weights)
+        ]
         for larger, smaller in zip(new, old, strict=True):
             grow(larger, smaller)
         for larger, smaller in zip(self._remembered(), old_memory, strict=True):
             grow(larger, smaller)
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Change the step size of the optimiser."""
+        self.settings = self.settings._replace(learning_rate=float(rate))
+        self.settings_array[:] = self.settings
 
     def reset_state(self) -> None:
         """Begin anew as before the first tick, with the weights as they are."""
@@ -242,6 +295,9 @@ class Network:
         name = type(self.kind[0]).__name__
         H, K = self.settings.hidden_size, self.settings.output_size
         rows = []
+        if self.settings.categories:
+            size = self.embedded * self.settings.embedding_size
+            rows.append(("embedding (Embedding)", f"({self.settings.embedding_size},)", size))
         for number, layer in enumerate(self.layers):
             suffix = f"_{number}" if number else ""
             size = sum(weights.size for weights in layer)

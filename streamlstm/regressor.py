@@ -8,7 +8,7 @@ import numpy as np
 from river.base import Regressor
 
 from . import interop
-from .features import as_number, as_table, as_vector
+from .features import as_number, as_vector
 from .kernels import regressor as kernels
 from .layout import CLOCK
 from .model import FeatureModel
@@ -49,13 +49,20 @@ class LSTMRegressor(FeatureModel, Regressor):
     scaling
         Whether to standardise features and target online; if not, they enter and leave the network
         as they are.
+    embedding_size
+        Values of an embedding, which stands for the text of a feature that has text [7].
     seed
-        Of the initial weights; None draws one.
+        Of the initial weights and embeddings; None draws one.
 
     Notes
     -----
-    A missing feature (absent, None or NaN) counts as its mean, without scaling as 0. A missing
-    target trains nothing; the state still advances. Threads may share a regressor: they take turns.
+    A text is a category and counts as its embedding, a row of a table that is learned with the
+    weights; one that has never been learned counts as zeros. The table grows with the texts that
+    come: it is for names and words, not for free text.
+
+    A missing feature (absent, None or NaN) counts as its mean, as 0 without scaling and for text. A
+    missing target trains nothing; the state still advances. Threads may share a regressor: they
+    take turns.
 
     References
     ----------
@@ -69,6 +76,7 @@ class LSTMRegressor(FeatureModel, Regressor):
         machine translation. EMNLP. With the reset gate after the product, as in PyTorch and Keras.
     [6] Irie, Gopalakrishnan & Schmidhuber (2024). Exploring the promise and limits of real-time
         recurrent learning. ICLR.
+    [7] Bengio, Ducharme, Vincent & Janvin (2003). A neural probabilistic language model. JMLR 3.
 
     Examples
     --------
@@ -100,6 +108,7 @@ class LSTMRegressor(FeatureModel, Regressor):
         loss: str = "squared",
         clip_norm: float = 1.0,
         scaling: bool = True,
+        embedding_size: int = 16,
         seed: int | None = 0,
     ):
         self.hidden_size = hidden_size
@@ -113,11 +122,13 @@ class LSTMRegressor(FeatureModel, Regressor):
         self.loss = loss
         self.clip_norm = clip_norm
         self.scaling = scaling
+        self.embedding_size = embedding_size
         self.seed = seed
         check_learning(cell, learning, stride)
         settings = check_settings(
-            hidden_size, num_layers, window, stride, learning_rate, optimizer, loss, clip_norm
-        )
+            hidden_size, num_layers, window, stride, learning_rate, optimizer, loss, clip_norm,
+            embedding_size=embedding_size,
+        )  # fmt: skip
         self._build(settings, CLOCK.periods, seed, cell, learning)
 
     def learn_one(self, x: dict[Hashable, Any], y: float) -> None:
@@ -126,15 +137,16 @@ class LSTMRegressor(FeatureModel, Regressor):
         Parameters
         ----------
         x
-            Features, numbers by name. Names may appear, vanish and return in any order; dates and
-            times are passed over.
+            Features by name, numbers or text. Names and texts may appear, vanish and return in any
+            order; dates and times are passed over.
         y
             The target; NaN or None if it is missing.
 
         Raises
         ------
         InputError
-            If the target or a feature is not a number. The model has not changed then.
+            If the target is no number, or a feature neither number nor text or not what it was
+            so far. The model has not changed then.
 
         """
         target = as_number(y, "y")
@@ -150,7 +162,7 @@ class LSTMRegressor(FeatureModel, Regressor):
         Raises
         ------
         InputError
-            If a feature is not a number.
+            If a feature is neither number nor text, or not what it was so far.
 
         """
         with self._lock:
@@ -200,15 +212,13 @@ class LSTMRegressor(FeatureModel, Regressor):
         Raises
         ------
         InputError
-            If something is not a number or the lengths differ. The model has not changed then.
+            As for `learn_one`, or if the lengths differ. The model has not changed then.
 
         """
         targets = as_vector(y, "y")
-        table = as_table(X, targets.size)
         predictions = np.empty(targets.size)
         with self._lock:
-            self._add_features(list(table))
-            matrix, buffers = self._columns.matrix(table, targets.size), self._network.buffers
+            matrix, buffers = self._matrix(X, targets.size), self._network.buffers
             self._kernels.learn_many(predictions, matrix, targets, *buffers, self._stats)
         return predictions
 

@@ -79,7 +79,8 @@ def random_network(
 ) -> Network:  # fmt: skip
     """A network whose head is not zero."""
     kinds = LOSSES[loss], OPTIMIZERS[optimizer]
-    settings = Settings(0, H, K, window, stride, *kinds, windows, layers, 0, rate, clip, decay)
+    sizes = 0, H, K, window, stride, *kinds, windows, layers, 0, 0, 1, 0
+    settings = Settings(*sizes, rate, clip, decay)
     network = Network(settings, CLOCK.periods, seed, cell, learning)
     network.add_inputs(range(I))
     rng = np.random.default_rng(seed)

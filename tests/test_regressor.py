@@ -158,3 +158,19 @@ def test_lstm_50_on_one_input_counts_10451(capsys):
     model.learn_one({"price": 1.0}, 1.0)
     model.summary()
     assert "Total params: 10,451" in capsys.readouterr().out
+
+
+def test_the_learning_rate_may_follow_a_schedule():
+    x, y = np.ones((50, 1)), np.arange(50.0)
+    model = LSTMRegressor(4, learning_rate=0.01)
+    model.learn_many(x, y)
+    before = model._network.weights.copy()
+    model.learning_rate = 0.0
+    model = pickle.loads(pickle.dumps(model))
+    model.learn_many(x, y)
+    params = before.size // 3
+    assert np.array_equal(model._network.weights[:params], before[:params])
+    assert model.clone().learning_rate == 0.0
+    with pytest.raises(ParameterError, match="learning_rate must be positive"):
+        model.learning_rate = -1.0
+    assert model.learning_rate == 0.0

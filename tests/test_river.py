@@ -3,7 +3,7 @@
 import pytest
 from river import checks, compose, datasets, evaluate, metrics, preprocessing, time_series
 
-from streamlstm import LSTMClassifier, LSTMForecaster, LSTMRegressor
+from streamlstm import LSTMClassifier, LSTMForecaster, LSTMMultiTargetRegressor, LSTMRegressor
 from streamlstm.kernels.cells import CELLS
 
 MODELS = [
@@ -17,6 +17,8 @@ MODELS = [
     *(LSTMClassifier(hidden_size=4, cell=cell) for cell in CELLS if cell != "lstm"),
     *(LSTMForecaster(hidden_size=4, cell=cell) for cell in CELLS if cell != "lstm"),
     LSTMRegressor(cell="elstm", learning="rtrl"),
+    LSTMMultiTargetRegressor(),
+    *(LSTMMultiTargetRegressor(hidden_size=4, cell=cell) for cell in CELLS if cell != "lstm"),
 ]
 CHECKS = [
     pytest.param(

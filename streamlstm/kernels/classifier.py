@@ -1,7 +1,7 @@
 """Classification on features around the network: what `LSTMClassifier` does with each tick.
 
 The outputs of the network are logits. Classes are known from the first tick that has them on; until
-then their probability is 0. All channels of the scaler are inputs.
+then their probability is 0. All channels of the scaler are features.
 """
 
 from collections.abc import Callable
@@ -12,18 +12,10 @@ import numpy as np
 
 from ..layout import CLOCK, NetworkViews, Scaler, network_views, scaler_views
 from .cells import CELLS
+from .inputs import fill_inputs, learn_channel
 from .jit import jit, jit_part
 from .network import advance, learn_now, peek, settle
 from .rules import RULES
-from .scaling import as_it_is, is_fixed, is_missing, observe, standardise
-
-
-@jit_part
-def fill_inputs(x, scaler: Scaler, features):
-    """Inputs x of the network, (F,) each, in units of their running deviations."""
-    fixed = is_fixed(scaler)
-    for n in range(features.size):
-        x[n] = as_it_is(features[n], 0.0) if fixed else standardise(scaler, n, features[n])
 
 
 @jit_part
@@ -47,7 +39,7 @@ def tick(probabilities, net: NetworkViews, scaler: Scaler, features, label):
     label: the number of a class, -1 if it is missing: only the state moves on then. The gradient of
     the cross-entropy with respect to the logits is softmax - 1 for the label, softmax for others.
     """
-    fill_inputs(net.scratch.x, scaler, features)
+    fill_inputs(net, scaler, 0, features)
     advance(net, net.scratch.x)
     softmax(probabilities, net.memory.output, net.clock[CLOCK.classes])
     if label >= 0:
@@ -58,10 +50,8 @@ def tick(probabilities, net: NetworkViews, scaler: Scaler, features, label):
             net.memory.d_ys[newest, k] = net.scratch.targets[k]
         net.memory.d_ys[newest, label] -= np.float32(1.0)
     settle(net, 1 if label >= 0 else 0)
-    fixed = is_fixed(scaler)
     for n in range(features.size):
-        if not fixed and not is_missing(features[n]):
-            observe(scaler, n, features[n])
+        learn_channel(scaler, n, features[n])
 
 
 class Entries(NamedTuple):
@@ -81,7 +71,7 @@ def entries(cell: str, learning: str) -> Entries:
     def predict(probabilities, features, settings, weights, memory, scratch, clock, stats):
         """Probabilities, (K,), for a tick with these features (F,); touches scratch alone."""
         net = network_views(kind, settings, weights, memory, scratch, clock)
-        fill_inputs(net.scratch.x, scaler_views(stats, net.settings.input_size), features)
+        fill_inputs(net, scaler_views(stats, features.size), 0, features)
         peek(net, net.scratch.x)
         softmax(probabilities, net.scratch.output, net.clock[CLOCK.classes])
 
@@ -94,7 +84,7 @@ def entries(cell: str, learning: str) -> Entries:
         probabilities: (T, K); features: (T, F); labels: (T,) numbers of classes, -1 if missing.
         """
         net = network_views(kind, settings, weights, memory, scratch, clock)
-        scaler = scaler_views(stats, net.settings.input_size)
+        scaler = scaler_views(stats, features.shape[1])
         for t in range(labels.size):
             tick(probabilities[t], net, scaler, features[t], labels[t])
 

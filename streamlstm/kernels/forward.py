@@ -66,6 +66,8 @@ def gradient(rule, net: NetworkViews, fresh):
         d_x = row(work.d_hs, 0, 0)
         if layer > 0:
             d_x = layer_d_hs(work.d_hs, s, layer - 1)[0]
+        elif s.categories > 0:
+            d_x = work.d_xs[0]
         trace_gradient(
             net.cell,
             layer_weights(net.cell, work.grads, s, layer),

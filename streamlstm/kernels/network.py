@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from ..layout import CLOCK, NetworkViews, inputs_of, weights_start
-from . import rules
+from ..layout import CLOCK, NetworkViews, dense_size, inputs_of, weights_start
+from . import embedding, rules
 from .cells import matrices_size
 from .jit import jit_part
 from .linear import clear, copy
 from .loss import loss_gradient
-from .optimizer import optimizer_step
+from .optimizer import clip_factor, optimizer_step, squared_norm
 from .stack import head, move_on, top
 from .views import row
 
@@ -18,10 +18,11 @@ ALERT = 2.0  # factor of the learning rate for a while after a drift
 @jit_part
 def advance(net: NetworkViews, x):
     """Take one tick's inputs: state, tapes and `memory.output` move on. x: (I,) float32."""
-    m = net.memory
+    m, t = net.memory, net.clock[CLOCK.ticks] % net.settings.window
     rules.advance(net.rule, net, x)
     head(m.output, top(net, m.states), net.head.w, net.head.b)
-    clear(m.d_ys[net.clock[CLOCK.ticks] % net.settings.window])
+    clear(m.d_ys[t])
+    copy(m.embedded[t], net.scratch.embedded)
     net.clock[CLOCK.ticks] += 1
 
 
@@ -65,6 +66,7 @@ def learn_now(net: NetworkViews):
     """Update the weights with the ticks since the last update, if one of them had a target."""
     if net.clock[CLOCK.labelled] > 0:
         rules.gradient(net.rule, net, net.clock[CLOCK.unlearned])
+        embedding.gradient(net)
         update(net)
     net.clock[CLOCK.unlearned] = 0
     net.clock[CLOCK.labelled] = 0
@@ -85,10 +87,14 @@ def update(net: NetworkViews):
     if net.clock[CLOCK.alert] > 0:
         rate *= ALERT
     net.clock[CLOCK.updates] += 1
+    updates, P = net.clock[CLOCK.updates], dense_size(net.cell, s)
+    grads = row(net.scratch.grads, 0, P)
+    factor = clip_factor(squared_norm(grads) + embedding.squared_norms(net), s.clip_norm)
     optimizer_step(
-        flat.params, flat.first, flat.second, net.scratch.grads,
-        s.optimizer, rate, s.clip_norm, net.clock[CLOCK.updates],
+        row(flat.params, 0, P), row(flat.first, 0, P), row(flat.second, 0, P), grads,
+        s.optimizer, rate, factor, updates,
     )  # fmt: skip
+    embedding.update(net, rate, factor, updates)
     if s.weight_decay > 0.0:
         kept = np.float32(1.0 - rate * s.weight_decay)
         K, H = net.head.w.shape

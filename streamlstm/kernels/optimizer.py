@@ -32,12 +32,13 @@ def squared_norm(x):
 
 
 @jit
-def clip_factor(grads, clip_norm):
-    """Factor that brings the global norm of `grads` down to `clip_norm` (Pascanu et al. 2013).
+def clip_factor(squares, clip_norm):
+    """Factor that brings a global norm down to `clip_norm` (Pascanu et al. 2013).
 
-    1 where the norm is already within it, 0 where it is not finite.
+    squares: the gradient's sum of squares. 1 where the norm is already within `clip_norm`, 0 where
+    it is not finite.
     """
-    norm = math.sqrt(squared_norm(grads))
+    norm = math.sqrt(squares)
     if not norm < np.inf:
         return ZERO
     if norm <= clip_norm:
@@ -79,13 +80,12 @@ def adam_step(params, first, second, grads, rate, factor, updates):
 
 
 @jit
-def optimizer_step(params, first, second, grads, kind, learning_rate, clip_norm, updates):
-    """One step of the chosen optimiser; none where the gradient is not finite.
+def optimizer_step(params, first, second, grads, kind, learning_rate, factor, updates):
+    """One step of the chosen optimiser; none where `factor`, of the gradient, is 0.
 
     All buffers are flat, (P,).
     """
     rate = np.float32(learning_rate)
-    factor = clip_factor(grads, clip_norm)
     if factor == ZERO:
         return
     if kind == SGD:

@@ -15,6 +15,7 @@ MEMORY = 1000.0
 CLIP = 10.0
 REACH, KNOWN, PATIENCE = 100.0, 30.0, 2.0  # the latter two in values
 LARGEST_RAW = 1e15  # likewise, of what is not scaled: float32 must not overflow in the network
+CATEGORY = -1.0  # what stands for the count of a channel without numbers
 LARGEST = 1e300  # a value beyond it counts as missing: differences must not overflow
 
 
@@ -25,9 +26,15 @@ def is_missing(value):
 
 
 @jit_part
-def is_fixed(scaler: Scaler):
-    """Whether values are to stay as they are: counted for ever, mean 0, deviation 1."""
-    return scaler.counts.size > 0 and scaler.counts[0] == np.inf
+def is_fixed(scaler: Scaler, j):
+    """Whether values of channel j stay as they are: counted for ever, mean 0, deviation 1."""
+    return scaler.counts[j] == np.inf
+
+
+@jit_part
+def is_category(scaler: Scaler, j):
+    """Whether values of channel j are numbers of categories: there is nothing to count."""
+    return scaler.counts[j] == CATEGORY
 
 
 @jit_part

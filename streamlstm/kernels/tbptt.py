@@ -20,7 +20,6 @@ from .cells import backward, work_of
 from .jit import jit_part
 from .linear import copy
 from .stack import head_backward, move_on, top
-from .views import matrix
 
 
 class TBPTT(NamedTuple):
@@ -52,7 +51,7 @@ def gradient(rule, net: NetworkViews, fresh):
     for n in range(s.num_layers):
         layer = s.num_layers - 1 - n
         I = inputs_of(s, layer)
-        d_xs = matrix(work.d_hs, 0, 0, 0)
+        d_xs = work.d_xs
         if layer > 0:
             d_xs = layer_d_hs(work.d_hs, s, layer - 1)
         backward(

@@ -1,0 +1,169 @@
+"""`LSTMMultiTargetRegressor`: several targets at once, from one network."""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+from river.base import MultiTargetRegressor
+
+from .features import Columns, as_number, as_table
+from .kernels import regressor as kernels
+from .layout import CLOCK
+from .model import FeatureModel
+from .network import check_learning, check_settings
+
+
+class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
+    """Online LSTM regression of several targets, which share the recurrent layers.
+
+    As `LSTMRegressor`, with an output of the head for each target. The loss of a tick is the sum of
+    those of its targets, each in units of its own running deviation. Targets may appear at any
+    time, and any of them may be missing from a tick.
+
+    Parameters
+    ----------
+    hidden_size, num_layers, cell, learning, window, stride
+        As in `LSTMRegressor`.
+    learning_rate, optimizer, loss, clip_norm, scaling, embedding_size, seed
+        As in `LSTMRegressor`.
+
+    Examples
+    --------
+    >>> from streamlstm import LSTMMultiTargetRegressor
+    >>> model = LSTMMultiTargetRegressor(hidden_size=8, learning_rate=0.01)
+    >>> for n in range(1000):
+    ...     model.learn_one({"phase": n % 4}, {"up": float(n % 4), "down": -10.0 * (n % 2)})
+    >>> prediction = model.predict_one({"phase": 0})
+    >>> {name: round(y) for name, y in prediction.items()}
+    {'down': 0, 'up': 0}
+
+    """
+
+    _targets = 0
+    _entries = staticmethod(kernels.entries)
+
+    def __init__(
+        self,
+        hidden_size: int = 32,
+        num_layers: int = 1,
+        cell: str = "lstm",
+        learning: str = "tbptt",
+        window: int = 20,
+        stride: int = 1,
+        learning_rate: float = 0.002,
+        optimizer: str = "adam",
+        loss: str = "squared",
+        clip_norm: float = 1.0,
+        scaling: bool = True,
+        embedding_size: int = 16,
+        seed: int | None = 0,
+    ):
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.cell = cell
+        self.learning = learning
+        self.window = window
+        self.stride = stride
+        self.learning_rate = learning_rate
+        self.optimizer = optimizer
+        self.loss = loss
+        self.clip_norm = clip_norm
+        self.scaling = scaling
+        self.embedding_size = embedding_size
+        self.seed = seed
+        check_learning(cell, learning, stride)
+        settings = check_settings(
+            hidden_size, num_layers, window, stride, learning_rate, optimizer, loss, clip_norm,
+            output_size=0, embedding_size=embedding_size,
+        )  # fmt: skip
+        self._build(settings, CLOCK.periods, seed, cell, learning)
+        self._target_columns = Columns()
+
+    @property
+    def targets_(self) -> list[Hashable]:
+        """Names of the targets, in the order of their columns."""
+        return list(self._target_columns.index)
+
+    def learn_one(self, x: dict[Hashable, Any], y: Mapping[Hashable, float], **kwargs: Any) -> None:
+        """Advance by one tick and learn its targets.
+
+        Parameters
+        ----------
+        x
+            Features by name, numbers or text: see `LSTMRegressor.learn_one`.
+        y
+            Targets by name; those that are absent, None or NaN are missing.
+        kwargs
+            What river may pass on; of no effect.
+
+        Raises
+        ------
+        InputError
+            If a target is no number, or a feature neither number nor text or not what it was so
+            far. The model has not changed then.
+
+        """
+        targets = {name: as_number(value, f"target {name!r}") for name, value in (y or {}).items()}
+        with self._lock:
+            row = self._row(x)
+            self._add_targets(targets)
+            self._learn(row[None], self._target_columns.row(targets)[None])
+
+    def predict_one(self, x: dict[Hashable, Any]) -> dict[Hashable, float]:
+        """Predict the targets of the next tick; the model stays as it is.
+
+        Features that have never been learned are ignored. A target is 0 before its first value.
+
+        Raises
+        ------
+        InputError
+            If a feature is neither number nor text, or not what it was so far.
+
+        """
+        with self._lock:
+            row = self._known_row(x)
+            predictions = np.zeros(self._targets)
+            if self._targets:
+                buffers = self._network.buffers
+                self._kernels.predict_targets(predictions, row, *buffers, self._stats)
+            return dict(zip(self._target_columns.index, predictions.tolist(), strict=True))
+
+    def learn_many(self, X: Any, y: Any) -> np.ndarray:
+        """Predict, then learn from, each of T ticks in one call.
+
+        Parameters
+        ----------
+        X
+            A DataFrame or mapping with a (T,) column a feature, or a (T, F) array, whose columns
+            are then named 0, 1, ...
+        y
+            Targets in the same form, NaN where missing.
+
+        Returns
+        -------
+        (T, K) predictions, each made before its target was seen, a column for each of `targets_`.
+
+        Raises
+        ------
+        InputError
+            As for `learn_one`, or if the lengths differ. The model has not changed then.
+
+        """
+        ticks = len(next(iter(y.values()), ())) if isinstance(y, Mapping) else len(y)
+        table = as_table(y, ticks, what="target")
+        with self._lock:
+            matrix = self._matrix(X, ticks)
+            self._add_targets(table)
+            return self._learn(matrix, self._target_columns.matrix(table, ticks))
+
+    def _add_targets(self, names: Mapping[Hashable, Any]) -> None:
+        if new := self._target_columns.new_names(names):
+            self._target_columns.add(new)
+            self._network.add_outputs(len(new))
+            self._grow_stats(len(new), 0)
+
+    def _learn(self, features: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        predictions = np.empty(targets.shape)
+        buffers = self._network.buffers
+        self._kernels.learn_targets(predictions, features, targets, *buffers, self._stats)
+        return predictions
