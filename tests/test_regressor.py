@@ -8,7 +8,7 @@ import pytest
 from streams import random_walk
 
 from streamlstm import LSTMRegressor
-from streamlstm.errors import InputError
+from streamlstm.errors import InputError, ParameterError
 
 
 def noise(ticks, features=3, seed=0):
