@@ -32,8 +32,9 @@ class LSTMRegressor(FeatureModel, Regressor):
     cell
         "lstm" [2], "lstm1997", without forget gate [3], "peephole" [4], "gru" [5] or "elstm" [6].
     learning
-        "tbptt", back-propagation through a window of time; or, for cell "elstm", "rtrl": real-time
-        recurrent learning, forward in time and exact through the whole past [6].
+        "tbptt", back-propagation through a window of time; or forward in time, through the whole
+        past: for cell "elstm", "rtrl", real-time recurrent learning, which is exact [6]; for "lstm"
+        and "gru", "snap1", which leaves out how units act on each other from tick to tick [7].
     window
         Ticks that an update's gradient reaches back, h of BPTT(h; h') [1].
     stride
@@ -69,6 +70,8 @@ class LSTMRegressor(FeatureModel, Regressor):
         machine translation. EMNLP. With the reset gate after the product, as in PyTorch and Keras.
     [6] Irie, Gopalakrishnan & Schmidhuber (2024). Exploring the promise and limits of real-time
         recurrent learning. ICLR.
+    [7] Menick et al. (2021). A practical sparse approximation for real time recurrent learning.
+        ICLR.
 
     Examples
     --------

@@ -187,3 +187,33 @@ def outer_sum(d_w, d_b, xs, d_zs):
             d_w[m, k] = ZERO
             for t in range(T):
                 d_w[m, k] += xs[t, m] * d_zs[t, k]
+
+
+@jit
+def diagonals(y, w, H):
+    """What each gate of a unit reads of that unit's own output: y[n H + j] = w[j, n H + j].
+
+    y: (N,), w: (at least H, N), N a multiple of H.
+    """
+    for n in range(0, y.size, H):
+        for j in range(H):
+            y[n + j] = w[j, n + j]
+
+
+@jit
+def add_by_traces(d_w, traces, d):
+    """Gradients are traces times the gradient of what they are derivatives of: d_w += traces d.
+
+    d_w: (M, at least N), traces: (M, N), d: (H,), which stands for every H columns.
+    """
+    M, N = traces.shape
+    H = d.size
+    whole = H - H % LANES
+    for n in range(0, N, H):
+        for j in range(0, whole, LANES):
+            k, dj = n + j, load(d, j)
+            for m in range(M):
+                store2(d_w, m, k, load2(d_w, m, k) + dj * load2(traces, m, k))
+        for m in range(M):
+            for j in range(whole, H):
+                d_w[m, n + j] += d[j] * traces[m, n + j]
