@@ -35,6 +35,22 @@ def backward(cell, grads, d_xs, work, d_hs, tape, weights, I, newest, steps):
     )  # fmt: skip
 
 
+@jit
+def learn_forward(cell, grads, d_x, traces, state, tape, work, weights, xs, d_hs):
+    """Advance by the rows of xs and add the gradient of each tick's loss to `grads`."""
+    T, I = xs.shape
+    H = state.shape[1]
+    weights = cells.weights_of(cell, weights, 0, I, H)
+    grads = cells.weights_of(cell, grads, 0, I, H)
+    traces = cells.traces_of(cell, traces, 0, I, H)
+    tape = cells.tape_of(cell, tape, 0, I, H, 1)
+    work = cells.work_of(cell, work, 0, I, H, 1)
+    for t in range(T):
+        cells.step(cell, state, tape, 0, xs[t], weights)
+        cells.trace_step(cell, traces, tape, weights)
+        cells.trace_gradient(cell, grads, d_x, traces, work, d_hs[t], tape, weights)
+
+
 class Layer:
     """A layer of random weights, its tape of T rows, its work space and its gradients."""
 
@@ -60,6 +76,16 @@ class Layer:
             steps,
         )  # fmt: skip
         return d_xs
+
+    def learn_forward(self, d_x, xs, d_hs):
+        """Traces by name; the gradients are the sums of those of all ticks."""
+        self.grads[:] = 0
+        buffer = np.zeros(cells.traces_size(self.cell, self.I, self.H), np.float32)
+        learn_forward(
+            self.cell, self.grads, d_x, buffer, self.state, self.tape, self.work, self.weights, xs,
+            d_hs,
+        )  # fmt: skip
+        return cells.traces_of(self.cell, buffer, 0, self.I, self.H)._asdict()
 
     def views(self, buffer):
         return cells.weights_of(self.cell, buffer, 0, self.I, self.H)._asdict()
@@ -164,22 +190,6 @@ def test_matrices_come_first_among_the_weights(name):
         assert (view.min() >= decays) == (view.ndim == 1)
 
 
-@jit
-def learn_forward(cell, grads, d_x, traces, state, tape, work, weights, xs, d_hs):
-    """Advance by the rows of xs and add the gradient of each tick's loss to `grads`."""
-    T, I = xs.shape
-    H = state.shape[1]
-    weights = cells.weights_of(cell, weights, 0, I, H)
-    grads = cells.weights_of(cell, grads, 0, I, H)
-    traces = cells.traces_of(cell, traces, 0, I, H)
-    tape = cells.tape_of(cell, tape, 0, I, H, 1)
-    work = cells.work_of(cell, work, 0, I, H, 1)
-    for t in range(T):
-        cells.step(cell, state, tape, 0, xs[t], weights)
-        cells.trace_step(cell, traces, tape, weights)
-        cells.trace_gradient(cell, grads, d_x, traces, work, d_hs[t], tape, weights)
-
-
 def forward_gradient(name, xs, d_hs, state, weights):
     """The twin's traces, gradient of the last inputs and sum of the gradients of all ticks."""
     traces_of, trace_step, trace_gradient = twins.FORWARD[name]
@@ -273,19 +283,24 @@ def test_traces_and_their_gradients_equal_the_twin(name, I, H, spatial):
     layer = Layer(name, I, H, 1)
     state, weights = layer.double()
     xs, d_hs = random_rows(50, I, H)
-    layer.grads[:] = 0
-    buffer = np.zeros(cells.traces_size(layer.cell, I, H), np.float32)
     d_x = np.zeros(I if spatial else 0, np.float32)
-    learn_forward(
-        layer.cell, layer.grads, d_x, buffer, layer.state, layer.tape, layer.work, layer.weights,
-        xs, d_hs,
-    )  # fmt: skip
+    views = layer.learn_forward(d_x, xs, d_hs)
     double = xs.astype(np.float64), d_hs.astype(np.float64)
     traces, expected, sums = forward_gradient(name, *double, state, weights)
     if spatial:
         assert relative_error(d_x, expected) < 1e-4
-    views = cells.traces_of(layer.cell, buffer, 0, I, H)._asdict()
     for key, trace in traces.items():
         assert relative_error(views[key], trace) < 1e-4
     for key, d in layer.views(layer.grads).items():
         assert relative_error(d, sums[key]) < 1e-4
+
+
+@pytest.mark.parametrize("name", twins.FORWARD)
+def test_traces_of_silent_inputs_end_above_denormals(name):
+    I, H = 3, 17
+    layer = Layer(name, I, H, 1)
+    xs, d_hs = random_rows(3000, I, H)
+    xs[10:] = 0.0
+    for trace in layer.learn_forward(np.zeros(0, np.float32), xs, d_hs).values():
+        sizes = np.abs(trace[trace != 0])
+        assert sizes.min() >= np.finfo(np.float32).tiny

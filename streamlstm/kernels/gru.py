@@ -16,6 +16,7 @@ import numpy as np
 
 from .jit import jit, jit_part
 from .linear import (
+    FAINT,
     add_by_traces,
     affine,
     clear,
@@ -316,12 +317,12 @@ def gru_trace_step(s_w, s_b, diagonal, h_prev, x, gates):
             load(diagonal, j), load(diagonal, j_z), load(diagonal, j_q),
         )  # fmt: skip
         for m in range(H):
-            h = splat(h_prev[m])
+            h = splat(h_prev[m] + FAINT)
             store2(s_w, m, j, by_h * load2(s_w, m, j) + by_r * h)
             store2(s_w, m, j_z, by_h * load2(s_w, m, j_z) + by_z * h)
             store2(s_w, m, j_q, by_h * load2(s_w, m, j_q) + by_q * h)
         for i in range(I):
-            m, xi = H + i, splat(x[i])
+            m, xi = H + i, splat(x[i] + FAINT)
             store2(s_w, m, j, by_h * load2(s_w, m, j) + by_r * xi)
             store2(s_w, m, j_z, by_h * load2(s_w, m, j_z) + by_z * xi)
             store2(s_w, m, j_q, by_h * load2(s_w, m, j_q) + by_n * xi)
@@ -336,13 +337,15 @@ def gru_trace_step(s_w, s_b, diagonal, h_prev, x, gates):
             diagonal[j], diagonal[j_z], diagonal[j_q],
         )  # fmt: skip
         for m in range(H):
-            s_w[m, j] = by_h * s_w[m, j] + by_r * h_prev[m]
-            s_w[m, j_z] = by_h * s_w[m, j_z] + by_z * h_prev[m]
-            s_w[m, j_q] = by_h * s_w[m, j_q] + by_q * h_prev[m]
+            h = h_prev[m] + FAINT
+            s_w[m, j] = by_h * s_w[m, j] + by_r * h
+            s_w[m, j_z] = by_h * s_w[m, j_z] + by_z * h
+            s_w[m, j_q] = by_h * s_w[m, j_q] + by_q * h
         for i in range(I):
-            s_w[H + i, j] = by_h * s_w[H + i, j] + by_r * x[i]
-            s_w[H + i, j_z] = by_h * s_w[H + i, j_z] + by_z * x[i]
-            s_w[H + i, j_q] = by_h * s_w[H + i, j_q] + by_n * x[i]
+            m, xi = H + i, x[i] + FAINT
+            s_w[m, j] = by_h * s_w[m, j] + by_r * xi
+            s_w[m, j_z] = by_h * s_w[m, j_z] + by_z * xi
+            s_w[m, j_q] = by_h * s_w[m, j_q] + by_n * xi
         s_b[j], s_b[j_z] = by_h * s_b[j] + by_r, by_h * s_b[j_z] + by_z
         s_b[j_q], s_b[j_n] = by_h * s_b[j_q] + by_n, by_h * s_b[j_n] + by_q
 

@@ -23,6 +23,8 @@ from .vector import (
 )
 
 ZERO = np.float32(0.0)
+# Added to inputs, it keeps traces of silent ones from decaying into denormals, which are slow.
+FAINT = np.float32(1e-20)
 
 
 @jit

@@ -17,6 +17,7 @@ import numpy as np
 
 from .jit import jit, jit_part
 from .linear import (
+    FAINT,
     ZERO,
     add_by_traces,
     affine,
@@ -347,7 +348,7 @@ def lstm_trace_step(s, u, diagonal, inputs, gates, c_prev, tanh_c):
         )  # fmt: skip
         for m in range(s.shape[0]):
             s_i, s_f, s_g, s_o, u_i, u_f, u_g = carry_traces(
-                by_h, by_c, splat(inputs[m - 1] if m > 0 else ONE),
+                by_h, by_c, splat(inputs[m - 1] + FAINT if m > 0 else ONE),
                 load2(s, m, j), load2(s, m, j_f), load2(s, m, j_g), load2(s, m, j_o),
                 load2(u, m, j), load2(u, m, j_f), load2(u, m, j_g),
             )  # fmt: skip
@@ -366,7 +367,7 @@ def lstm_trace_step(s, u, diagonal, inputs, gates, c_prev, tanh_c):
         )  # fmt: skip
         for m in range(s.shape[0]):
             s[m, j], s[m, j_f], s[m, j_g], s[m, j_o], u[m, j], u[m, j_f], u[m, j_g] = carry_traces(
-                by_h, by_c, inputs[m - 1] if m > 0 else ONE,
+                by_h, by_c, inputs[m - 1] + FAINT if m > 0 else ONE,
                 s[m, j], s[m, j_f], s[m, j_g], s[m, j_o], u[m, j], u[m, j_f], u[m, j_g],
             )  # fmt: skip
 
