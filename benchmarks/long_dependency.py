@@ -92,7 +92,7 @@ def main() -> None:
         }
         errors = {rate: [error for error, _ in found] for rate, found in runs.items()}
         best = min(RATES, key=lambda rate: float(np.mean(errors[rate])))
-        us = float(np.median([us for found in runs.values() for _, us in found]))
+        us = min(us for found in runs.values() for _, us in found)
         reached = errors[best]
         shown = f"{np.mean(reached):.3f} ({min(reached):.3f}-{max(reached):.3f})"
         rule = f"{learning}, window {WINDOW}" if learning == "tbptt" else learning

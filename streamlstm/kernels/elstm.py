@@ -19,9 +19,9 @@ import numpy as np
 
 from .jit import jit, jit_part
 from .linear import (
-    FAINT,
     add_by_traces,
     affine,
+    carried,
     clear,
     copy,
     input_gradients,
@@ -307,22 +307,21 @@ def elstm_trace_step(s_w, s_r, s_b, x, gates, c_prev, r):
         k, cj = H + j, load(c_prev, j)
         by_f, by_z, by_c = slopes(load(gates, j), load(gates, k), cj, load(r, j), load(r, k))
         for i in range(I):
-            xi = splat(x[i] + FAINT)
-            store2(s_w, i, j, by_c * load2(s_w, i, j) + by_f * xi)
-            store2(s_w, i, k, by_c * load2(s_w, i, k) + by_z * xi)
-        store(s_r, j, by_c * load(s_r, j) + by_f * cj)
-        store(s_r, k, by_c * load(s_r, k) + by_z * cj)
-        store(s_b, j, by_c * load(s_b, j) + by_f)
-        store(s_b, k, by_c * load(s_b, k) + by_z)
+            xi = splat(x[i])
+            store2(s_w, i, j, carried(by_c, load2(s_w, i, j), by_f * xi))
+            store2(s_w, i, k, carried(by_c, load2(s_w, i, k), by_z * xi))
+        store(s_r, j, carried(by_c, load(s_r, j), by_f * cj))
+        store(s_r, k, carried(by_c, load(s_r, k), by_z * cj))
+        store(s_b, j, carried(by_c, load(s_b, j), by_f))
+        store(s_b, k, carried(by_c, load(s_b, k), by_z))
     for j in range(whole, H):
         k, cj = H + j, c_prev[j]
         by_f, by_z, by_c = slopes(gates[j], gates[k], cj, r[j], r[k])
         for i in range(I):
-            xi = x[i] + FAINT
-            s_w[i, j] = by_c * s_w[i, j] + by_f * xi
-            s_w[i, k] = by_c * s_w[i, k] + by_z * xi
-        s_r[j], s_r[k] = by_c * s_r[j] + by_f * cj, by_c * s_r[k] + by_z * cj
-        s_b[j], s_b[k] = by_c * s_b[j] + by_f, by_c * s_b[k] + by_z
+            s_w[i, j] = carried(by_c, s_w[i, j], by_f * x[i])
+            s_w[i, k] = carried(by_c, s_w[i, k], by_z * x[i])
+        s_r[j], s_r[k] = carried(by_c, s_r[j], by_f * cj), carried(by_c, s_r[k], by_z * cj)
+        s_b[j], s_b[k] = carried(by_c, s_b[j], by_f), carried(by_c, s_b[k], by_z)
 
 
 @jit_part

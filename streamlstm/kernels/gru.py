@@ -16,9 +16,9 @@ import numpy as np
 
 from .jit import jit, jit_part
 from .linear import (
-    FAINT,
     add_by_traces,
     affine,
+    carried,
     clear,
     copy,
     diagonals,
@@ -317,19 +317,19 @@ def gru_trace_step(s_w, s_b, diagonal, h_prev, x, gates):
             load(diagonal, j), load(diagonal, j_z), load(diagonal, j_q),
         )  # fmt: skip
         for m in range(H):
-            h = splat(h_prev[m] + FAINT)
-            store2(s_w, m, j, by_h * load2(s_w, m, j) + by_r * h)
-            store2(s_w, m, j_z, by_h * load2(s_w, m, j_z) + by_z * h)
-            store2(s_w, m, j_q, by_h * load2(s_w, m, j_q) + by_q * h)
+            h = splat(h_prev[m])
+            store2(s_w, m, j, carried(by_h, load2(s_w, m, j), by_r * h))
+            store2(s_w, m, j_z, carried(by_h, load2(s_w, m, j_z), by_z * h))
+            store2(s_w, m, j_q, carried(by_h, load2(s_w, m, j_q), by_q * h))
         for i in range(I):
-            m, xi = H + i, splat(x[i] + FAINT)
-            store2(s_w, m, j, by_h * load2(s_w, m, j) + by_r * xi)
-            store2(s_w, m, j_z, by_h * load2(s_w, m, j_z) + by_z * xi)
-            store2(s_w, m, j_q, by_h * load2(s_w, m, j_q) + by_n * xi)
-        store(s_b, j, by_h * load(s_b, j) + by_r)
-        store(s_b, j_z, by_h * load(s_b, j_z) + by_z)
-        store(s_b, j_q, by_h * load(s_b, j_q) + by_n)
-        store(s_b, j_n, by_h * load(s_b, j_n) + by_q)
+            m, xi = H + i, splat(x[i])
+            store2(s_w, m, j, carried(by_h, load2(s_w, m, j), by_r * xi))
+            store2(s_w, m, j_z, carried(by_h, load2(s_w, m, j_z), by_z * xi))
+            store2(s_w, m, j_q, carried(by_h, load2(s_w, m, j_q), by_n * xi))
+        store(s_b, j, carried(by_h, load(s_b, j), by_r))
+        store(s_b, j_z, carried(by_h, load(s_b, j_z), by_z))
+        store(s_b, j_q, carried(by_h, load(s_b, j_q), by_n))
+        store(s_b, j_n, carried(by_h, load(s_b, j_n), by_q))
     for j in range(whole, H):
         j_z, j_q, j_n = H + j, 2 * H + j, 3 * H + j
         by_r, by_z, by_q, by_n, by_h = slopes(
@@ -337,17 +337,17 @@ def gru_trace_step(s_w, s_b, diagonal, h_prev, x, gates):
             diagonal[j], diagonal[j_z], diagonal[j_q],
         )  # fmt: skip
         for m in range(H):
-            h = h_prev[m] + FAINT
-            s_w[m, j] = by_h * s_w[m, j] + by_r * h
-            s_w[m, j_z] = by_h * s_w[m, j_z] + by_z * h
-            s_w[m, j_q] = by_h * s_w[m, j_q] + by_q * h
+            h = h_prev[m]
+            s_w[m, j] = carried(by_h, s_w[m, j], by_r * h)
+            s_w[m, j_z] = carried(by_h, s_w[m, j_z], by_z * h)
+            s_w[m, j_q] = carried(by_h, s_w[m, j_q], by_q * h)
         for i in range(I):
-            m, xi = H + i, x[i] + FAINT
-            s_w[m, j] = by_h * s_w[m, j] + by_r * xi
-            s_w[m, j_z] = by_h * s_w[m, j_z] + by_z * xi
-            s_w[m, j_q] = by_h * s_w[m, j_q] + by_n * xi
-        s_b[j], s_b[j_z] = by_h * s_b[j] + by_r, by_h * s_b[j_z] + by_z
-        s_b[j_q], s_b[j_n] = by_h * s_b[j_q] + by_n, by_h * s_b[j_n] + by_q
+            m, xi = H + i, x[i]
+            s_w[m, j] = carried(by_h, s_w[m, j], by_r * xi)
+            s_w[m, j_z] = carried(by_h, s_w[m, j_z], by_z * xi)
+            s_w[m, j_q] = carried(by_h, s_w[m, j_q], by_n * xi)
+        s_b[j], s_b[j_z] = carried(by_h, s_b[j], by_r), carried(by_h, s_b[j_z], by_z)
+        s_b[j_q], s_b[j_n] = carried(by_h, s_b[j_q], by_n), carried(by_h, s_b[j_n], by_q)
 
 
 @jit_part

@@ -6,7 +6,7 @@ vectors is covered by a last vector that overlaps the one before: it computes th
 
 import numpy as np
 
-from .jit import jit
+from .jit import jit, jit_part
 from .vector import (
     LANES,
     ROWS,
@@ -23,7 +23,6 @@ from .vector import (
 )
 
 ZERO = np.float32(0.0)
-# Added to inputs, it keeps traces of silent ones from decaying into denormals, which are slow.
 FAINT = np.float32(1e-20)
 
 
@@ -189,6 +188,15 @@ def outer_sum(d_w, d_b, xs, d_zs):
             d_w[m, k] = ZERO
             for t in range(T):
                 d_w[m, k] += xs[t, m] * d_zs[t, k]
+
+
+@jit_part
+def carried(kept, trace, new):
+    """kept trace + new, a trace one tick on, of float32 numbers or of vectors.
+
+    Traces of what fell silent would decay into denormals, which are slow: they end above.
+    """
+    return kept * trace + (new + FAINT)
 
 
 @jit

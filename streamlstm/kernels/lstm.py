@@ -17,10 +17,10 @@ import numpy as np
 
 from .jit import jit, jit_part
 from .linear import (
-    FAINT,
     ZERO,
     add_by_traces,
     affine,
+    carried,
     clear,
     copy,
     diagonals,
@@ -320,13 +320,13 @@ def carry_traces(by_h, by_c, x, s_i, s_f, s_g, s_o, u_i, u_f, u_g):
     h_i, h_f, h_g, h_o, h_h, h_c = by_h
     c_i, c_f, c_g, c_h, c_c = by_c
     return (
-        h_h * s_i + h_c * u_i + h_i * x,
-        h_h * s_f + h_c * u_f + h_f * x,
-        h_h * s_g + h_c * u_g + h_g * x,
-        h_h * s_o + h_o * x,
-        c_h * s_i + c_c * u_i + c_i * x,
-        c_h * s_f + c_c * u_f + c_f * x,
-        c_h * s_g + c_c * u_g + c_g * x,
+        carried(h_h, s_i, h_c * u_i + h_i * x),
+        carried(h_h, s_f, h_c * u_f + h_f * x),
+        carried(h_h, s_g, h_c * u_g + h_g * x),
+        carried(h_h, s_o, h_o * x),
+        carried(c_c, u_i, c_h * s_i + c_i * x),
+        carried(c_c, u_f, c_h * s_f + c_f * x),
+        carried(c_c, u_g, c_h * s_g + c_g * x),
     )
 
 
@@ -348,7 +348,7 @@ def lstm_trace_step(s, u, diagonal, inputs, gates, c_prev, tanh_c):
         )  # fmt: skip
         for m in range(s.shape[0]):
             s_i, s_f, s_g, s_o, u_i, u_f, u_g = carry_traces(
-                by_h, by_c, splat(inputs[m - 1] + FAINT if m > 0 else ONE),
+                by_h, by_c, splat(inputs[m - 1] if m > 0 else ONE),
                 load2(s, m, j), load2(s, m, j_f), load2(s, m, j_g), load2(s, m, j_o),
                 load2(u, m, j), load2(u, m, j_f), load2(u, m, j_g),
             )  # fmt: skip
@@ -367,7 +367,7 @@ def lstm_trace_step(s, u, diagonal, inputs, gates, c_prev, tanh_c):
         )  # fmt: skip
         for m in range(s.shape[0]):
             s[m, j], s[m, j_f], s[m, j_g], s[m, j_o], u[m, j], u[m, j_f], u[m, j_g] = carry_traces(
-                by_h, by_c, inputs[m - 1] + FAINT if m > 0 else ONE,
+                by_h, by_c, inputs[m - 1] if m > 0 else ONE,
                 s[m, j], s[m, j_f], s[m, j_g], s[m, j_o], u[m, j], u[m, j_f], u[m, j_g],
             )  # fmt: skip
 
