@@ -29,7 +29,7 @@ from .linear import (
     rows_dot,
 )
 from .scalar import ONE, sigmoid, tanh
-from .vector import LANES, load, load2, splat, store, store2
+from .vector import LANES, last, load, load2, splat, store, store2
 from .views import matrix, room, row
 
 
@@ -345,13 +345,14 @@ def add_outer_product(d_w, n, x, z):
             store2(d_w, m, k, load2(d_w, m, k) + xm * z0)
             store2(d_w, m, k + LANES, load2(d_w, m, k + LANES) + xm * z1)
         j += 2 * LANES
-    while j + LANES <= N:
-        z0 = load(z, j)
+    while j < N and LANES <= N:
+        k, left = n + min(j, N - LANES), min(N - j, LANES)
+        z0 = last(load(z, k - n), left)
         for m in range(M):
-            store2(d_w, m, n + j, load2(d_w, m, n + j) + splat(x[m]) * z0)
+            store2(d_w, m, k, load2(d_w, m, k) + splat(x[m]) * z0)
         j += LANES
     for m in range(M):
-        for k in range(j, N):
+        for k in range(j, N):  # fewer columns than a vector has lanes
             d_w[m, n + k] += x[m] * z[k]
 
 

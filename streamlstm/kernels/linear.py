@@ -1,7 +1,8 @@
 """The products that every layer is made of. Outputs come first and are overwritten.
 
 Blocks of sums stay in registers (see `vector`). What is left of a row that is no whole number of
-vectors is covered by a last vector that overlaps the one before: it computes the same again.
+vectors is covered by a last vector that overlaps the one before: it computes the same again, or
+adds zeros there.
 """
 
 import numpy as np
@@ -10,16 +11,20 @@ from .jit import jit, jit_part
 from .vector import (
     LANES,
     ROWS,
+    add_outer,
     add_scaled,
+    last,
     load,
     load2,
     load_many,
+    load_rows,
     splat,
     store,
     store2,
     store_many,
     store_totals,
     total,
+    zeros,
 )
 
 ZERO = np.float32(0.0)
@@ -100,24 +105,16 @@ def rows_dot(z, w, x, backward=False):
     """
     M, N = w.shape
     whole = N - N % LANES
-    blocks = M // ROWS
+    blocks = M // ROWS if whole > 0 else 0
     for block in range(blocks):
         m = ROWS * (blocks - 1 - block if backward else block)
-        z0 = z1 = z2 = z3 = z4 = z5 = z6 = z7 = splat(ZERO)
+        sums = zeros(ROWS)
         for n in range(0, whole, LANES):
-            xn = load(x, n)
-            z0 += xn * load2(w, m, n)
-            z1 += xn * load2(w, m + 1, n)
-            z2 += xn * load2(w, m + 2, n)
-            z3 += xn * load2(w, m + 3, n)
-            z4 += xn * load2(w, m + 4, n)
-            z5 += xn * load2(w, m + 5, n)
-            z6 += xn * load2(w, m + 6, n)
-            z7 += xn * load2(w, m + 7, n)
-        store_totals(z, m, (z0, z1, z2, z3, z4, z5, z6, z7))
-        for n in range(whole, N):
-            for k in range(m, m + ROWS):
-                z[k] += x[n] * w[k, n]
+            sums = add_outer(sums, load_rows(w, m, n, ROWS), (load(x, n),))
+        if whole < N:
+            rest = last(load(x, N - LANES), N - whole)
+            sums = add_outer(sums, load_rows(w, m, N - LANES, ROWS), (rest,))
+        store_totals(z, m, sums)
     for m in range(blocks * ROWS, M):
         z[m] = dot(w[m], x)
 
