@@ -215,12 +215,15 @@ def add_by_traces(d_w, traces, d):
     """
     M, N = traces.shape
     H = d.size
-    whole = H - H % LANES
     for n in range(0, N, H):
-        for j in range(0, whole, LANES):
-            k, dj = n + j, load(d, j)
+        j = 0
+        while j < H and LANES <= H:
+            k = min(j, H - LANES)
+            dj = last(load(d, k), min(H - j, LANES))
+            k += n
             for m in range(M):
                 store2(d_w, m, k, load2(d_w, m, k) + dj * load2(traces, m, k))
+            j += LANES
         for m in range(M):
-            for j in range(whole, H):
-                d_w[m, n + j] += d[j] * traces[m, n + j]
+            for k in range(j, H):  # fewer columns than a vector has lanes
+                d_w[m, n + k] += d[k] * traces[m, n + k]
