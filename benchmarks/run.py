@@ -14,6 +14,7 @@ PAGE = FOLDER.parent / "docs" / "benchmarks.md"
 NAMES = [
     "learn",
     "cells",
+    "long_dependency",
     "predict",
     "step",
     "tail",

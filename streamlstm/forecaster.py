@@ -101,7 +101,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
     cell
         "lstm", "lstm1997", "peephole", "gru" or "elstm", see `LSTMRegressor`.
     learning
-        "tbptt" or, for cell "elstm", "rtrl", see `LSTMRegressor`.
+        "tbptt" or, for cell "elstm", "rtrl", for "lstm" and "gru", "snap1", see `LSTMRegressor`.
     window
         Ticks that an update's gradient reaches back: h of BPTT(h; h') [1], and the length of the
         windows that are replayed.

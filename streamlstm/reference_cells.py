@@ -1,8 +1,9 @@
 """The cells in plain NumPy float64, to be read and to test the kernels against, and stacks of them.
 
 A cell is two functions, `*_step` and `*_step_backward`; `sequence` and `backward` carry them
-through time. A state has a row for each of the cell's vectors, the output h first; weights are a
-dict with the names of the kernels. Letters as in `reference`.
+through time. `*_trace_step` and `*_trace_gradient` learn forward in time. A state has a row for
+each of the cell's vectors, the output h first; weights are a dict with the names of the kernels.
+Letters as in `reference`.
 """
 
 from collections.abc import Callable
@@ -169,11 +170,13 @@ def elstm_step_backward(
     return np.array([np.zeros_like(d_h), d_c_prev]), weights["w"] @ d_b, d_weights
 
 
-def elstm_trace_step(traces: Weights, step: Step, weights: Weights) -> Weights:
-    """Derivatives of each unit's c with respect to its weights of f and z, one step on.
+def elstm_traces(I: int, H: int) -> Weights:
+    """Traces before the first tick: derivatives of each unit's c by its weights of f and z."""
+    return {"w": np.zeros((I, 2 * H)), "r": np.zeros(2 * H), "b": np.zeros(2 * H)}
 
-    w: (I, 2H); r, b: (2H,); zero at the beginning of a stream.
-    """
+
+def elstm_trace_step(traces: Weights, step: Step, weights: Weights) -> Weights:
+    """The traces one step on."""
     c_prev = step.state_prev[1]
     r_f, r_z = np.split(weights["r"], 2)
     f, z, _ = step.gates
@@ -199,6 +202,77 @@ def elstm_trace_gradient(
     d_weights["r"] = traces["r"] * d_c
     d_weights["b"][: 2 * H] = traces["b"] * d_c
     return d_x, d_weights
+
+
+def own_weights(weights: Weights, H: int) -> Array:
+    """What each gate of a unit reads of that unit's own output, (gates, H)."""
+    return np.array([np.diag(w) for w in np.split(weights["w"][:H], weights["w"].shape[1] // H, 1)])
+
+
+def lstm_traces(I: int, H: int) -> Weights:
+    """Traces before the first tick: derivatives of each unit's h and c by its own weights.
+
+    Row 0 is of b, the others of w. SnAp-1 has none of c by the weights of o.
+    """
+    return {"h": np.zeros((1 + H + I, 4 * H)), "c": np.zeros((1 + H + I, 3 * H))}
+
+
+def lstm_trace_step(traces: Weights, step: Step, weights: Weights) -> Weights:
+    """The traces one step on."""
+    h_prev, c_prev = step.state_prev
+    H = h_prev.size
+    w_i, w_f, w_g, w_o = own_weights(weights, H)
+    i, f, g, o = step.gates
+    tanh_c = np.tanh(step.state[1])
+    by_i, by_f, by_g = g * i * (1 - i), c_prev * f * (1 - f), i * (1 - g**2)
+    by_o, by_c = tanh_c * o * (1 - o), o * (1 - tanh_c**2)
+    by_h = by_i * w_i + by_f * w_f + by_g * w_g
+    inputs = np.concatenate([[1.0], h_prev, step.x])
+    past = np.tile(f, 3) * traces["c"] + np.tile(by_h, 3) * traces["h"][:, : 3 * H]
+    c = past + np.outer(inputs, np.concatenate([by_i, by_f, by_g]))
+    through_c = np.hstack([c, by_h * traces["h"][:, 3 * H :]])
+    h = np.tile(by_o * w_o, 4) * traces["h"] + np.tile(by_c, 4) * through_c
+    h[:, 3 * H :] += np.outer(inputs, by_o)
+    return {"h": h, "c": c}
+
+
+def lstm_trace_gradient(
+    traces: Weights, step: Step, d_h: Array, weights: Weights
+) -> tuple[Array, Weights]:
+    """Gradient of one tick's loss by the traces: (d_x of this tick, d_weights)."""
+    _, d_x, _ = lstm_step_backward(step, np.array([d_h, np.zeros_like(d_h)]), weights)
+    d = traces["h"] * np.tile(d_h, 4)
+    return d_x, {"w": d[1:], "b": d[0]}
+
+
+def gru_traces(I: int, H: int) -> Weights:
+    """Traces before the first tick: derivatives of each unit's h by its own weights."""
+    return {"w": np.zeros((H + I, 3 * H)), "b": np.zeros(4 * H)}
+
+
+def gru_trace_step(traces: Weights, step: Step, weights: Weights) -> Weights:
+    """The traces one step on."""
+    (h_prev,) = step.state_prev
+    w_r, w_z, w_n = own_weights(weights, h_prev.size)
+    r, z, n, q = step.gates
+    by_n = (1 - z) * (1 - n**2)
+    by_z, by_q = (h_prev - n) * z * (1 - z), by_n * r
+    by_r = by_n * q * r * (1 - r)
+    kept = z + by_r * w_r + by_z * w_z + by_q * w_n
+    of_h = np.outer(h_prev, np.concatenate([by_r, by_z, by_q]))
+    of_x = np.outer(step.x, np.concatenate([by_r, by_z, by_n]))
+    return {
+        "w": np.tile(kept, 3) * traces["w"] + np.vstack([of_h, of_x]),
+        "b": np.tile(kept, 4) * traces["b"] + np.concatenate([by_r, by_z, by_n, by_q]),
+    }
+
+
+def gru_trace_gradient(
+    traces: Weights, step: Step, d_h: Array, weights: Weights
+) -> tuple[Array, Weights]:
+    """Gradient of one tick's loss by the traces: (d_x of this tick, d_weights)."""
+    _, d_x, _ = gru_step_backward(step, np.array([d_h]), weights)
+    return d_x, {"w": traces["w"] * np.tile(d_h, 3), "b": traces["b"] * np.tile(d_h, 4)}
 
 
 def sequence(
@@ -250,6 +324,21 @@ CELLS = {
     "peephole": Cell(peephole_step, peephole_step_backward, 2),
     "gru": Cell(gru_step, gru_step_backward, 1),
     "elstm": Cell(elstm_step, elstm_step_backward, 2),
+}
+
+
+class Forward(NamedTuple):
+    """How a cell learns forward in time: its traces before the first tick, (I, H), and the rest."""
+
+    traces: Callable[[int, int], Weights]
+    trace_step: Callable[[Weights, Step, Weights], Weights]
+    trace_gradient: Callable[[Weights, Step, Array, Weights], tuple[Array, Weights]]
+
+
+FORWARD = {
+    "lstm": Forward(lstm_traces, lstm_trace_step, lstm_trace_gradient),
+    "gru": Forward(gru_traces, gru_trace_step, gru_trace_gradient),
+    "elstm": Forward(elstm_traces, elstm_trace_step, elstm_trace_gradient),
 }
 
 

@@ -32,8 +32,9 @@ class LSTMRegressor(FeatureModel, Regressor):
     cell
         "lstm" [2], "lstm1997", without forget gate [3], "peephole" [4], "gru" [5] or "elstm" [6].
     learning
-        "tbptt", back-propagation through a window of time; or, for cell "elstm", "rtrl": real-time
-        recurrent learning, forward in time and exact through the whole past [6].
+        "tbptt", back-propagation through a window of time; or forward in time, through the whole
+        past: for cell "elstm", "rtrl", real-time recurrent learning, which is exact [6]; for "lstm"
+        and "gru", "snap1", which leaves out how units act on each other from tick to tick [7].
     window
         Ticks that an update's gradient reaches back, h of BPTT(h; h') [1].
     stride
@@ -50,7 +51,7 @@ class LSTMRegressor(FeatureModel, Regressor):
         Whether to standardise features and target online; if not, they enter and leave the network
         as they are.
     embedding_size
-        Values of an embedding, which stands for the text of a feature that has text [7].
+        Values of an embedding, which stands for the text of a feature that has text [8].
     seed
         Of the initial weights and embeddings; None draws one.
 
@@ -76,7 +77,9 @@ class LSTMRegressor(FeatureModel, Regressor):
         machine translation. EMNLP. With the reset gate after the product, as in PyTorch and Keras.
     [6] Irie, Gopalakrishnan & Schmidhuber (2024). Exploring the promise and limits of real-time
         recurrent learning. ICLR.
-    [7] Bengio, Ducharme, Vincent & Janvin (2003). A neural probabilistic language model. JMLR 3.
+    [7] Menick et al. (2021). A practical sparse approximation for real time recurrent learning.
+        ICLR.
+    [8] Bengio, Ducharme, Vincent & Janvin (2003). A neural probabilistic language model. JMLR 3.
 
     Examples
     --------

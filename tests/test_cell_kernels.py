@@ -10,6 +10,7 @@ from streamlstm.kernels import cells
 from streamlstm.kernels.jit import jit
 
 SHAPES = [(1, 1), (3, 5), (8, 32), (7, 17)]  # (I, H)
+SNAP = [name for name, file in cells.CELLS.items() if file.FORWARD == "snap1"]
 
 
 @jit
@@ -32,6 +33,22 @@ def backward(cell, grads, d_xs, work, d_hs, tape, weights, I, newest, steps):
         d_hs, cells.tape_of(cell, tape, 0, I, H, T), cells.weights_of(cell, weights, 0, I, H),
         newest, steps,
     )  # fmt: skip
+
+
+@jit
+def learn_forward(cell, grads, d_x, traces, state, tape, work, weights, xs, d_hs):
+    """Advance by the rows of xs and add the gradient of each tick's loss to `grads`."""
+    T, I = xs.shape
+    H = state.shape[1]
+    weights = cells.weights_of(cell, weights, 0, I, H)
+    grads = cells.weights_of(cell, grads, 0, I, H)
+    traces = cells.traces_of(cell, traces, 0, I, H)
+    tape = cells.tape_of(cell, tape, 0, I, H, 1)
+    work = cells.work_of(cell, work, 0, I, H, 1)
+    for t in range(T):
+        cells.step(cell, state, tape, 0, xs[t], weights)
+        cells.trace_step(cell, traces, tape, weights)
+        cells.trace_gradient(cell, grads, d_x, traces, work, d_hs[t], tape, weights)
 
 
 class Layer:
@@ -59,6 +76,16 @@ class Layer:
             steps,
         )  # fmt: skip
         return d_xs
+
+    def learn_forward(self, d_x, xs, d_hs):
+        """Traces by name; the gradients are the sums of those of all ticks."""
+        self.grads[:] = 0
+        buffer = np.zeros(cells.traces_size(self.cell, self.I, self.H), np.float32)
+        learn_forward(
+            self.cell, self.grads, d_x, buffer, self.state, self.tape, self.work, self.weights, xs,
+            d_hs,
+        )  # fmt: skip
+        return cells.traces_of(self.cell, buffer, 0, self.I, self.H)._asdict()
 
     def views(self, buffer):
         return cells.weights_of(self.cell, buffer, 0, self.I, self.H)._asdict()
@@ -163,68 +190,117 @@ def test_matrices_come_first_among_the_weights(name):
         assert (view.min() >= decays) == (view.ndim == 1)
 
 
-@jit
-def learn_in_real_time(cell, grads, d_x, traces, state, tape, work, weights, xs, d_hs):
-    """Advance by the rows of xs and add the gradient of each tick's loss to `grads`."""
-    T, I = xs.shape
-    H = state.shape[1]
-    weights = cells.weights_of(cell, weights, 0, I, H)
-    grads = cells.weights_of(cell, grads, 0, I, H)
-    traces = cells.traces_of(cell, traces, 0, I, H)
-    tape = cells.tape_of(cell, tape, 0, I, H, 1)
-    work = cells.work_of(cell, work, 0, I, H, 1)
-    for t in range(T):
-        cells.step(cell, state, tape, 0, xs[t], weights)
-        cells.trace_step(cell, traces, tape, weights)
-        cells.trace_gradient(cell, grads, d_x, traces, work, d_hs[t], tape, weights)
-
-
-def real_time_gradient(xs, d_hs, state, weights):
+def forward_gradient(name, xs, d_hs, state, weights):
     """The twin's traces, gradient of the last inputs and sum of the gradients of all ticks."""
-    I, H = xs.shape[1], state.shape[1]
-    traces = {"w": np.zeros((I, 2 * H)), "r": np.zeros(2 * H), "b": np.zeros(2 * H)}
-    sums = {name: np.zeros_like(weight) for name, weight in weights.items()}
-    for step, d_h in zip(twins.sequence(twins.elstm_step, xs, state, weights), d_hs, strict=True):
-        traces = twins.elstm_trace_step(traces, step, weights)
-        d_x, d_weights = twins.elstm_trace_gradient(traces, step, d_h, weights)
-        for name, d in d_weights.items():
-            sums[name] += d
+    traces_of, trace_step, trace_gradient = twins.FORWARD[name]
+    traces = traces_of(xs.shape[1], state.shape[1])
+    sums = {key: np.zeros_like(weight) for key, weight in weights.items()}
+    steps = twins.sequence(twins.CELLS[name].step, xs, state, weights)
+    for step, d_h in zip(steps, d_hs, strict=True):
+        traces = trace_step(traces, step, weights)
+        d_x, d_weights = trace_gradient(traces, step, d_h, weights)
+        for key, d in d_weights.items():
+            sums[key] += d
     return traces, d_x, sums
+
+
+def double_rows(T, I, H):
+    """`random_rows` in float64."""
+    return tuple(rows.astype(np.float64) for rows in random_rows(T, I, H))
+
+
+def full_gradient(name, xs, d_hs, state, weights):
+    """Gradients of inputs and weights by back-propagation through the whole stream."""
+    step, step_backward, _ = twins.CELLS[name]
+    steps = twins.sequence(step, xs, state, weights)
+    _, d_xs, d_weights = twins.backward(step_backward, steps, d_hs, np.zeros_like(state), weights)
+    return d_xs, d_weights
 
 
 @pytest.mark.parametrize(("I", "H"), SHAPES)
 def test_learning_in_real_time_equals_back_propagation_through_the_whole_stream(I, H):
-    T = 300
     state, weights = Layer("elstm", I, H, 1).double()
-    xs, d_hs = (rows.astype(np.float64) for rows in random_rows(T, I, H))
-    _, d_x, actual = real_time_gradient(xs, d_hs, state, weights)
-    steps = twins.sequence(twins.elstm_step, xs, state, weights)
-    _, d_xs, expected = twins.backward(
-        twins.elstm_step_backward, steps, d_hs, np.zeros_like(state), weights
-    )
+    xs, d_hs = double_rows(300, I, H)
+    _, d_x, actual = forward_gradient("elstm", xs, d_hs, state, weights)
+    d_xs, expected = full_gradient("elstm", xs, d_hs, state, weights)
     assert relative_error(d_x, d_xs[-1]) < 1e-10
-    for name, d in expected.items():
-        assert relative_error(actual[name], d) < 1e-10
+    for key, d in expected.items():
+        assert relative_error(actual[key], d) < 1e-10
+
+
+def jacobians(step_backward, step, weights):
+    """Of a step's state, flat, by the state before and by all weights, flat, row by row."""
+    by_state, by_weights = [], []
+    for unit in np.eye(step.state.size):
+        d_prev, _, d_weights = step_backward(step, unit.reshape(step.state.shape), weights)
+        by_state.append(d_prev.ravel())
+        by_weights.append(np.concatenate([d_weights[key].ravel() for key in weights]))
+    return np.array(by_state), np.array(by_weights)
+
+
+@pytest.mark.parametrize(("I", "H"), [(1, 1), (3, 5)])
+@pytest.mark.parametrize("name", SNAP)
+def test_snap1_keeps_what_a_weight_reaches_within_one_tick(name, I, H):
+    """The definition: derivatives of all of the state by all weights, most of them set to zero."""
+    step, step_backward, _ = twins.CELLS[name]
+    state, weights = Layer(name, I, H, 1).double()
+    xs, d_hs = double_rows(50, I, H)
+    influence, expected = 0.0, 0.0
+    for tick, d_h in zip(twins.sequence(step, xs, state, weights), d_hs, strict=True):
+        by_state, direct = jacobians(step_backward, tick, weights)
+        past = by_state @ influence if np.ndim(influence) else 0.0 * direct
+        influence = (direct != 0) * (past + direct)
+        expected = expected + d_h @ influence[:H]
+    traces, d_x, actual = forward_gradient(name, xs, d_hs, state, weights)
+    assert (
+        relative_error(np.concatenate([actual[key].ravel() for key in weights]), expected) < 1e-10
+    )
+    kept = np.concatenate([trace.ravel() for trace in traces.values()])
+    assert relative_error(np.sort(kept), np.sort(influence[influence != 0])) < 1e-10
+    d_xs, _ = full_gradient(name, xs[-1:], d_hs[-1:], tick.state_prev, weights)
+    assert relative_error(d_x, d_xs[0]) < 1e-10
+
+
+@pytest.mark.parametrize(("I", "H"), SHAPES)
+@pytest.mark.parametrize("name", SNAP)
+def test_snap1_is_exact_where_units_do_not_hear_each_other(name, I, H):
+    """Save for the LSTM's output gate, whose way to c takes two ticks."""
+    state, weights = Layer(name, I, H, 1).double()
+    gates = weights["w"].shape[1] // H
+    weights["w"][:H] *= np.tile(np.eye(H), gates)
+    xs, d_hs = double_rows(300, I, H)
+    _, _, actual = forward_gradient(name, xs, d_hs, state, weights)
+    _, expected = full_gradient(name, xs, d_hs, state, weights)
+    for key, d in expected.items():
+        exact = slice(3 * H if name == "lstm" else None)
+        assert relative_error(actual[key][..., exact], d[..., exact]) < 1e-10
 
 
 @pytest.mark.parametrize("spatial", [True, False])
 @pytest.mark.parametrize(("I", "H"), SHAPES)
-def test_traces_and_their_gradients_equal_the_twin(I, H, spatial):
-    layer = Layer("elstm", I, H, 1)
+@pytest.mark.parametrize("name", twins.FORWARD)
+def test_traces_and_their_gradients_equal_the_twin(name, I, H, spatial):
+    layer = Layer(name, I, H, 1)
     state, weights = layer.double()
     xs, d_hs = random_rows(50, I, H)
-    layer.grads[:] = 0
-    buffer = np.zeros(cells.traces_size(layer.cell, I, H), np.float32)
     d_x = np.zeros(I if spatial else 0, np.float32)
-    learn_in_real_time(
-        layer.cell, layer.grads, d_x, buffer, layer.state, layer.tape, layer.work, layer.weights,
-        xs, d_hs,
-    )  # fmt: skip
+    views = layer.learn_forward(d_x, xs, d_hs)
     double = xs.astype(np.float64), d_hs.astype(np.float64)
-    traces, expected, sums = real_time_gradient(*double, state, weights)
+    traces, expected, sums = forward_gradient(name, *double, state, weights)
     if spatial:
         assert relative_error(d_x, expected) < 1e-4
-    for name, trace in cells.traces_of(layer.cell, buffer, 0, I, H)._asdict().items():
-        assert relative_error(trace, traces[name]) < 1e-4
-    for name, d in layer.views(layer.grads).items():
-        assert relative_error(d, sums[name]) < 1e-4
+    for key, trace in traces.items():
+        assert relative_error(views[key], trace) < 1e-4
+    for key, d in layer.views(layer.grads).items():
+        assert relative_error(d, sums[key]) < 1e-4
+
+
+@pytest.mark.parametrize("name", twins.FORWARD)
+def test_traces_of_silent_inputs_end_above_denormals(name):
+    I, H = 3, 17
+    layer = Layer(name, I, H, 1)
+    xs, d_hs = random_rows(3000, I, H)
+    xs[10:] = 0.0
+    traces = layer.learn_forward(np.zeros(0, np.float32), xs, d_hs)
+    for key in twins.FORWARD[name].traces(I, H):
+        assert np.abs(traces[key]).min() >= np.finfo(np.float32).tiny

@@ -60,6 +60,19 @@ def test_real_time_recurrent_learning_equals_back_propagation_through_the_whole_
         assert relative_error(gradient, expected[name]) < 1e-4
 
 
+@pytest.mark.parametrize(("cell", "learning"), FORWARD)
+def test_traces_stay_when_an_input_is_added(cell, learning):
+    xs, targets = stream(3, 1)
+    outputs = []
+    for inputs in ([], ["silent"]):
+        net = random_network(cell=cell, learning=learning, layers=2)
+        outputs_of(net, xs[:20], targets[:20])
+        net.add_inputs(inputs)
+        later = np.pad(xs[20:], ((0, 0), (0, len(inputs))))
+        outputs.append(outputs_of(net, later, targets[20:]))
+    assert relative_error(*outputs) < 1e-5
+
+
 @pytest.mark.parametrize(("cell", "rule"), [*FORWARD, *((cell, "tbptt") for cell in CELLS)])
 def test_estimators_learn_what_takes_memory(cell, rule):
     x = np.random.default_rng(0).normal(size=(5000, 1))
@@ -111,7 +124,9 @@ def test_summary_names_the_cells(capsys):
         ({"cell": "rnn"}, "cell must be one of lstm"),
         ({"learning": "evolution"}, "learning must be one of tbptt"),
         ({"learning": "rtrl"}, "'rtrl' needs cell='elstm'"),
+        ({"learning": "snap1", "cell": "peephole"}, "'snap1' needs cell='lstm' or 'gru'"),
         ({"cell": "elstm", "learning": "rtrl", "stride": 4}, "stride 1"),
+        ({"learning": "snap1", "stride": 4}, "stride 1"),
         ({"num_layers": 0}, "num_layers must be a whole number"),
     ],
 )

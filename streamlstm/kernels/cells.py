@@ -8,7 +8,7 @@ Each file begins with
 
     CELL     an instance of the cell's type, a named tuple of `states`, the number of vectors of H
              values that the cell carries on; the first is its output h
-    FORWARD  the learning rule of its `trace_gradient`, "rtrl"; "" if it has none
+    FORWARD  the learning rule of its `trace_gradient`, "rtrl" or "snap1"; "" if none
 
 and defines named tuples of views as it likes. What the rest relies on: among a layer's weights is
 `w`, whose last I rows belong to the inputs; new inputs append rows. Letters as everywhere: T rows
@@ -94,7 +94,7 @@ def traces_size(cell, I, H):
 
 @by_cell
 def traces_of(cell, buffer, start, I, H):
-    """The traces: derivatives of the state with respect to the weights."""
+    """The traces: derivatives of the state with respect to the weights, and work space."""
 
 
 @by_cell

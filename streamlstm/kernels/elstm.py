@@ -18,9 +18,18 @@ from typing import NamedTuple
 import numpy as np
 
 from .jit import jit, jit_part
-from .linear import affine, clear, copy, input_gradients, outer_sum, rows_dot
+from .linear import (
+    add_by_traces,
+    affine,
+    carried,
+    clear,
+    copy,
+    input_gradients,
+    outer_sum,
+    rows_dot,
+)
 from .scalar import ONE, sigmoid, tanh
-from .vector import LANES, load, load2, splat, store, store2
+from .vector import LANES, last, load, load2, splat, store, store2
 from .views import matrix, room, row
 
 
@@ -299,20 +308,20 @@ def elstm_trace_step(s_w, s_r, s_b, x, gates, c_prev, r):
         by_f, by_z, by_c = slopes(load(gates, j), load(gates, k), cj, load(r, j), load(r, k))
         for i in range(I):
             xi = splat(x[i])
-            store2(s_w, i, j, by_c * load2(s_w, i, j) + by_f * xi)
-            store2(s_w, i, k, by_c * load2(s_w, i, k) + by_z * xi)
-        store(s_r, j, by_c * load(s_r, j) + by_f * cj)
-        store(s_r, k, by_c * load(s_r, k) + by_z * cj)
-        store(s_b, j, by_c * load(s_b, j) + by_f)
-        store(s_b, k, by_c * load(s_b, k) + by_z)
+            store2(s_w, i, j, carried(by_c, load2(s_w, i, j), by_f * xi))
+            store2(s_w, i, k, carried(by_c, load2(s_w, i, k), by_z * xi))
+        store(s_r, j, carried(by_c, load(s_r, j), by_f * cj))
+        store(s_r, k, carried(by_c, load(s_r, k), by_z * cj))
+        store(s_b, j, carried(by_c, load(s_b, j), by_f))
+        store(s_b, k, carried(by_c, load(s_b, k), by_z))
     for j in range(whole, H):
         k, cj = H + j, c_prev[j]
         by_f, by_z, by_c = slopes(gates[j], gates[k], cj, r[j], r[k])
         for i in range(I):
-            s_w[i, j] = by_c * s_w[i, j] + by_f * x[i]
-            s_w[i, k] = by_c * s_w[i, k] + by_z * x[i]
-        s_r[j], s_r[k] = by_c * s_r[j] + by_f * cj, by_c * s_r[k] + by_z * cj
-        s_b[j], s_b[k] = by_c * s_b[j] + by_f, by_c * s_b[k] + by_z
+            s_w[i, j] = carried(by_c, s_w[i, j], by_f * x[i])
+            s_w[i, k] = carried(by_c, s_w[i, k], by_z * x[i])
+        s_r[j], s_r[k] = carried(by_c, s_r[j], by_f * cj), carried(by_c, s_r[k], by_z * cj)
+        s_b[j], s_b[k] = carried(by_c, s_b[j], by_f), carried(by_c, s_b[k], by_z)
 
 
 @jit_part
@@ -336,37 +345,15 @@ def add_outer_product(d_w, n, x, z):
             store2(d_w, m, k, load2(d_w, m, k) + xm * z0)
             store2(d_w, m, k + LANES, load2(d_w, m, k + LANES) + xm * z1)
         j += 2 * LANES
-    while j + LANES <= N:
-        z0 = load(z, j)
+    while j < N and LANES <= N:
+        k, left = n + min(j, N - LANES), min(N - j, LANES)
+        z0 = last(load(z, k - n), left)
         for m in range(M):
-            store2(d_w, m, n + j, load2(d_w, m, n + j) + splat(x[m]) * z0)
+            store2(d_w, m, k, load2(d_w, m, k) + splat(x[m]) * z0)
         j += LANES
     for m in range(M):
-        for k in range(j, N):
+        for k in range(j, N):  # fewer columns than a vector has lanes
             d_w[m, n + k] += x[m] * z[k]
-
-
-@jit
-def add_by_traces(d_w, d_r, d_b, s_w, s_r, s_b, d_c):
-    """Add the gradients of the weights of f and z, which are the traces times d_c, (H,).
-
-    d_w: (I, 3H), d_r: (2H,), d_b: (3H,); s_w: (I, 2H), s_r, s_b: (2H,) traces.
-    """
-    I, H = s_w.shape[0], d_c.size
-    whole = H - H % LANES
-    for half in range(0, 2 * H, H):  # f, z
-        for j in range(0, whole, LANES):
-            k, d_cj = half + j, load(d_c, j)
-            for i in range(I):
-                store2(d_w, i, k, load2(d_w, i, k) + d_cj * load2(s_w, i, k))
-            store(d_r, k, load(d_r, k) + d_cj * load(s_r, k))
-            store(d_b, k, load(d_b, k) + d_cj * load(s_b, k))
-        for j in range(whole, H):
-            k = half + j
-            for i in range(I):
-                d_w[i, k] += d_c[j] * s_w[i, k]
-            d_r[k] += d_c[j] * s_r[k]
-            d_b[k] += d_c[j] * s_b[k]
 
 
 @jit_part
@@ -376,7 +363,9 @@ def trace_gradient(cell, grads, d_x, traces, work, d_h, tape, weights):
     x, gates, c_prev, c = tape.xs[0], tape.gates[0], tape.c_prevs[0], tape.cs[0]
     d_o, d_c, r = work.d_os[0], work.d_c, weights.r
     output_gradients(d_o, d_c, d_h, gates, c, weights.w_c)
-    add_by_traces(grads.w, grads.r, grads.b, traces.w, traces.r, traces.b, d_c)
+    add_by_traces(grads.w, traces.w, d_c)
+    add_by_traces(matrix(grads.r, 0, 1, 2 * H), matrix(traces.r, 0, 1, 2 * H), d_c)
+    add_by_traces(matrix(grads.b, 0, 1, 3 * H), matrix(traces.b, 0, 1, 2 * H), d_c)
     add_outer_product(grads.w, 2 * H, x, d_o)
     add_outer_product(grads.w_c, 0, c, d_o)
     for j in range(H):

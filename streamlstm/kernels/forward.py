@@ -2,8 +2,9 @@
 
 A trace holds the derivatives of a unit's state with respect to its weights, through the whole past.
 For a cell whose units do not read each other's states (`elstm`) that is real-time recurrent
-learning, exact (Williams & Zipser 1989; Irie, Gopalakrishnan & Schmidhuber 2024). A layer above the
-first passes the gradient of a tick down to the one below within that tick.
+learning, exact (Williams & Zipser 1989; Irie, Gopalakrishnan & Schmidhuber 2024). For others
+(`lstm`, `gru`) it leaves out what passes through other units: SnAp-1 (Menick et al. 2021). A layer
+above the first passes the gradient of a tick down to the one below within that tick.
 """
 
 from typing import NamedTuple

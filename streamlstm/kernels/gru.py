@@ -15,9 +15,19 @@ from typing import NamedTuple
 import numpy as np
 
 from .jit import jit, jit_part
-from .linear import affine, clear, copy, input_gradients, outer_sum, rows_dot
+from .linear import (
+    add_by_traces,
+    affine,
+    carried,
+    clear,
+    copy,
+    diagonals,
+    input_gradients,
+    outer_sum,
+    rows_dot,
+)
 from .scalar import ONE, sigmoid, tanh
-from .vector import LANES, load, load2, store, store2
+from .vector import LANES, load, load2, splat, store, store2
 from .views import matrix, room, row
 
 
@@ -28,7 +38,7 @@ class GRU(NamedTuple):
 
 
 CELL = GRU()
-FORWARD = ""
+FORWARD = "snap1"
 
 
 @jit_part
@@ -259,3 +269,106 @@ def backward(cell, grads, d_xs, work, d_hs, tape, weights, newest, steps):
 
 def initialise(cell, weights):
     """Nothing: all biases begin at zero."""
+
+
+class Traces(NamedTuple):
+    """Derivatives of each unit's h with respect to the weights of its gates."""
+
+    w: np.ndarray  # (H + I, 3H)
+    b: np.ndarray  # (4H,)
+
+
+@jit_part
+def traces_size(cell, I, H):
+    """Length of `Traces`."""
+    return room((H + I) * 3 * H) + room(4 * H)
+
+
+@jit_part
+def traces_of(cell, buffer, start, I, H):
+    """Open `Traces`."""
+    b = start + room((H + I) * 3 * H)
+    return Traces(matrix(buffer, start, H + I, 3 * H), row(buffer, b, 4 * H))
+
+
+@jit_part
+def slopes(r, z, q, n, h_prev, w_r, w_z, w_n):
+    """Derivatives of h by the pre-activations r and z, by q, the pre-activation n and h_prev.
+
+    All of one unit, of float32 numbers or of vectors: w_r and so on weigh its own h_prev.
+    """
+    by_r, by_z, by_q, by_n, by_h = activate_backward(ONE, r, z, q, n, h_prev)
+    return by_r, by_z, by_q, by_n, by_h + by_r * w_r + by_z * w_z + by_q * w_n
+
+
+@jit
+def gru_trace_step(s_w, s_b, diagonal, h_prev, x, gates):
+    """SnAp-1 (Menick et al. 2021): traces of h by the weights of the same unit.
+
+    s_w: (H + I, 3H) and s_b: (4H,) traces, updated in place.
+    diagonal: (3H,) each unit's weights of its own h_prev; the rest as for `gru_step`.
+    """
+    I, H = x.size, h_prev.size
+    whole = H - H % LANES
+    for j in range(0, whole, LANES):
+        j_z, j_q, j_n = H + j, 2 * H + j, 3 * H + j
+        by_r, by_z, by_q, by_n, by_h = slopes(
+            load(gates, j), load(gates, j_z), load(gates, j_q), load(gates, j_n), load(h_prev, j),
+            load(diagonal, j), load(diagonal, j_z), load(diagonal, j_q),
+        )  # fmt: skip
+        for m in range(H):
+            h = splat(h_prev[m])
+            store2(s_w, m, j, carried(by_h, load2(s_w, m, j), by_r * h))
+            store2(s_w, m, j_z, carried(by_h, load2(s_w, m, j_z), by_z * h))
+            store2(s_w, m, j_q, carried(by_h, load2(s_w, m, j_q), by_q * h))
+        for i in range(I):
+            m, xi = H + i, splat(x[i])
+            store2(s_w, m, j, carried(by_h, load2(s_w, m, j), by_r * xi))
+            store2(s_w, m, j_z, carried(by_h, load2(s_w, m, j_z), by_z * xi))
+            store2(s_w, m, j_q, carried(by_h, load2(s_w, m, j_q), by_n * xi))
+        store(s_b, j, carried(by_h, load(s_b, j), by_r))
+        store(s_b, j_z, carried(by_h, load(s_b, j_z), by_z))
+        store(s_b, j_q, carried(by_h, load(s_b, j_q), by_n))
+        store(s_b, j_n, carried(by_h, load(s_b, j_n), by_q))
+    for j in range(whole, H):
+        j_z, j_q, j_n = H + j, 2 * H + j, 3 * H + j
+        by_r, by_z, by_q, by_n, by_h = slopes(
+            gates[j], gates[j_z], gates[j_q], gates[j_n], h_prev[j],
+            diagonal[j], diagonal[j_z], diagonal[j_q],
+        )  # fmt: skip
+        for m in range(H):
+            h = h_prev[m]
+            s_w[m, j] = carried(by_h, s_w[m, j], by_r * h)
+            s_w[m, j_z] = carried(by_h, s_w[m, j_z], by_z * h)
+            s_w[m, j_q] = carried(by_h, s_w[m, j_q], by_q * h)
+        for i in range(I):
+            m, xi = H + i, x[i]
+            s_w[m, j] = carried(by_h, s_w[m, j], by_r * xi)
+            s_w[m, j_z] = carried(by_h, s_w[m, j_z], by_z * xi)
+            s_w[m, j_q] = carried(by_h, s_w[m, j_q], by_n * xi)
+        s_b[j], s_b[j_z] = carried(by_h, s_b[j], by_r), carried(by_h, s_b[j_z], by_z)
+        s_b[j_q], s_b[j_n] = carried(by_h, s_b[j_q], by_n), carried(by_h, s_b[j_n], by_q)
+
+
+@jit_part
+def trace_step(cell, traces, tape, weights):
+    """One tick of the traces."""
+    h_prev = tape.h_prevs[0]
+    diagonals(tape.sums, weights.w, h_prev.size)
+    gru_trace_step(traces.w, traces.b, tape.sums, h_prev, tape.inputs[0], tape.gates[0])
+
+
+@jit_part
+def trace_gradient(cell, grads, d_x, traces, work, d_h, tape, weights):
+    """The traces of h times its gradient; to the inputs back through this tick."""
+    H = d_h.size
+    add_by_traces(matrix(grads.b, 0, 1, 4 * H), matrix(traces.b, 0, 1, 4 * H), d_h)
+    add_by_traces(grads.w, traces.w, d_h)
+    if d_x.size > 0:
+        gates, d_z = tape.gates[0], work.d_xzs[0]
+        for j in range(H):
+            d_z[j], d_z[H + j], _, d_z[2 * H + j], _ = activate_backward(
+                d_h[j], gates[j], gates[H + j], gates[2 * H + j], gates[3 * H + j],
+                tape.h_prevs[0, j],
+            )  # fmt: skip
+        rows_dot(d_x, weights.w[H:], d_z, False)

@@ -21,6 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 ELEMENTWISE = {"contract", "arcp", "nsz"}
 REDUCTION = ELEMENTWISE | {"reassoc"}
 _PART: Any = {
+    "fastmath": False,  # they would inherit that of the kernel that they are compiled into
     "error_model": "numpy",
     "nogil": True,
     "no_cpython_wrapper": True,

@@ -1,28 +1,34 @@
 """The products that every layer is made of. Outputs come first and are overwritten.
 
 Blocks of sums stay in registers (see `vector`). What is left of a row that is no whole number of
-vectors is covered by a last vector that overlaps the one before: it computes the same again.
+vectors is covered by a last vector that overlaps the one before: it computes the same again, or
+adds zeros there.
 """
 
 import numpy as np
 
-from .jit import jit
+from .jit import jit, jit_part
 from .vector import (
     LANES,
     ROWS,
+    add_outer,
     add_scaled,
+    last,
     load,
     load2,
     load_many,
+    load_rows,
     splat,
     store,
     store2,
     store_many,
     store_totals,
     total,
+    zeros,
 )
 
 ZERO = np.float32(0.0)
+FAINT = np.float32(1e-20)
 
 
 @jit
@@ -99,24 +105,16 @@ def rows_dot(z, w, x, backward=False):
     """
     M, N = w.shape
     whole = N - N % LANES
-    blocks = M // ROWS
+    blocks = M // ROWS if whole > 0 else 0
     for block in range(blocks):
         m = ROWS * (blocks - 1 - block if backward else block)
-        z0 = z1 = z2 = z3 = z4 = z5 = z6 = z7 = splat(ZERO)
+        sums = zeros(ROWS)
         for n in range(0, whole, LANES):
-            xn = load(x, n)
-            z0 += xn * load2(w, m, n)
-            z1 += xn * load2(w, m + 1, n)
-            z2 += xn * load2(w, m + 2, n)
-            z3 += xn * load2(w, m + 3, n)
-            z4 += xn * load2(w, m + 4, n)
-            z5 += xn * load2(w, m + 5, n)
-            z6 += xn * load2(w, m + 6, n)
-            z7 += xn * load2(w, m + 7, n)
-        store_totals(z, m, (z0, z1, z2, z3, z4, z5, z6, z7))
-        for n in range(whole, N):
-            for k in range(m, m + ROWS):
-                z[k] += x[n] * w[k, n]
+            sums = add_outer(sums, load_rows(w, m, n, ROWS), (load(x, n),))
+        if whole < N:
+            rest = last(load(x, N - LANES), N - whole)
+            sums = add_outer(sums, load_rows(w, m, N - LANES, ROWS), (rest,))
+        store_totals(z, m, sums)
     for m in range(blocks * ROWS, M):
         z[m] = dot(w[m], x)
 
@@ -187,3 +185,45 @@ def outer_sum(d_w, d_b, xs, d_zs):
             d_w[m, k] = ZERO
             for t in range(T):
                 d_w[m, k] += xs[t, m] * d_zs[t, k]
+
+
+@jit_part
+def carried(kept, trace, new):
+    """kept trace + new, a trace one tick on, of float32 numbers or of vectors.
+
+    Traces of what fell silent would decay into denormals, which are slow: they end above.
+    """
+    return kept * trace + (new + FAINT)
+
+
+@jit
+def diagonals(y, w, H):
+    """What each gate of a unit reads of that unit's own output: y[n H + j] = w[j, n H + j].
+
+    y: (N,), w: (at least H, N), N a multiple of H.
+    """
+    for n in range(0, y.size, H):
+        for j in range(H):
+            y[n + j] = w[j, n + j]
+
+
+@jit
+def add_by_traces(d_w, traces, d):
+    """Gradients are traces times the gradient of what they are derivatives of: d_w += traces d.
+
+    d_w: (M, at least N), traces: (M, N), d: (H,), which stands for every H columns.
+    """
+    M, N = traces.shape
+    H = d.size
+    for n in range(0, N, H):
+        j = 0
+        while j < H and LANES <= H:
+            k = min(j, H - LANES)
+            dj = last(load(d, k), min(H - j, LANES))
+            k += n
+            for m in range(M):
+                store2(d_w, m, k, load2(d_w, m, k) + dj * load2(traces, m, k))
+            j += LANES
+        for m in range(M):
+            for k in range(j, H):  # fewer columns than a vector has lanes
+                d_w[m, n + k] += d[k] * traces[m, n + k]

@@ -16,9 +16,20 @@ from typing import NamedTuple
 import numpy as np
 
 from .jit import jit, jit_part
-from .linear import affine, clear, copy, input_gradients, outer_sum, rows_dot
+from .linear import (
+    ZERO,
+    add_by_traces,
+    affine,
+    carried,
+    clear,
+    copy,
+    diagonals,
+    input_gradients,
+    outer_sum,
+    rows_dot,
+)
 from .scalar import ONE, sigmoid, tanh
-from .vector import LANES, load, load2, store, store2
+from .vector import LANES, load, load2, splat, store, store2
 from .views import matrix, room, row
 
 
@@ -29,7 +40,7 @@ class LSTM(NamedTuple):
 
 
 CELL = LSTM()
-FORWARD = ""
+FORWARD = "snap1"
 
 
 @jit_part
@@ -259,3 +270,129 @@ def initialise(cell, weights):
     """A forget gate that begins open remembers (Gers et al. 2000)."""
     H = weights.b.size // 4
     weights.b[H : 2 * H] = 1.0
+
+
+class Traces(NamedTuple):
+    """Derivatives of each unit's h and c with respect to the weights of its gates.
+
+    Row 0 is of b, the others of w. What a weight reaches within one tick is kept: those of o do not
+    reach c.
+    """
+
+    h: np.ndarray  # (1 + H + I, 4H)
+    c: np.ndarray  # (1 + H + I, 3H) of i, f, g
+    diagonal: np.ndarray  # (4H,) work space of a step
+
+
+@jit_part
+def traces_size(cell, I, H):
+    """Length of `Traces`."""
+    return room((1 + H + I) * 4 * H) + room((1 + H + I) * 3 * H) + room(4 * H)
+
+
+@jit_part
+def traces_of(cell, buffer, start, I, H):
+    """Open `Traces`."""
+    c = start + room((1 + H + I) * 4 * H)
+    return Traces(
+        matrix(buffer, start, 1 + H + I, 4 * H),
+        matrix(buffer, c, 1 + H + I, 3 * H),
+        row(buffer, c + room((1 + H + I) * 3 * H), 4 * H),
+    )
+
+
+@jit_part
+def slopes(i, f, g, o, c_prev, tanh_c, w_i, w_f, w_g, w_o):
+    """Derivatives of h by the pre-activations i, f, g, o, by h_prev and c_prev; of c likewise.
+
+    All of one unit, of float32 numbers or of vectors: w_i and so on weigh its own h_prev.
+    """
+    h_i, h_f, h_g, h_o, h_c = activate_backward(ONE, ZERO, i, f, g, o, c_prev, tanh_c)
+    c_i, c_f, c_g, _, c_c = activate_backward(ZERO, ONE, i, f, g, o, c_prev, tanh_c)
+    c_h = c_i * w_i + c_f * w_f + c_g * w_g
+    h_h = h_i * w_i + h_f * w_f + h_g * w_g + h_o * w_o
+    return (h_i, h_f, h_g, h_o, h_h, h_c), (c_i, c_f, c_g, c_h, c_c)
+
+
+@jit_part
+def carry_traces(by_h, by_c, x, s_i, s_f, s_g, s_o, u_i, u_f, u_g):
+    """Traces of h, s, and of c, u, one tick on, by the weights of an input x."""
+    h_i, h_f, h_g, h_o, h_h, h_c = by_h
+    c_i, c_f, c_g, c_h, c_c = by_c
+    return (
+        carried(h_h, s_i, h_c * u_i + h_i * x),
+        carried(h_h, s_f, h_c * u_f + h_f * x),
+        carried(h_h, s_g, h_c * u_g + h_g * x),
+        carried(h_h, s_o, h_o * x),
+        carried(c_c, u_i, c_h * s_i + c_i * x),
+        carried(c_c, u_f, c_h * s_f + c_f * x),
+        carried(c_c, u_g, c_h * s_g + c_g * x),
+    )
+
+
+@jit
+def lstm_trace_step(s, u, diagonal, inputs, gates, c_prev, tanh_c):
+    """SnAp-1 (Menick et al. 2021): traces of h and c by the weights of the same unit.
+
+    s: (1 + H + I, 4H) and u: (1 + H + I, 3H) traces of h and c, updated in place.
+    diagonal: (4H,) each unit's weights of its own h_prev; the rest as for `lstm_step`.
+    """
+    H = c_prev.size
+    whole = H - H % LANES
+    for j in range(0, whole, LANES):
+        j_f, j_g, j_o = H + j, 2 * H + j, 3 * H + j
+        by_h, by_c = slopes(
+            load(gates, j), load(gates, j_f), load(gates, j_g), load(gates, j_o),
+            load(c_prev, j), load(tanh_c, j),
+            load(diagonal, j), load(diagonal, j_f), load(diagonal, j_g), load(diagonal, j_o),
+        )  # fmt: skip
+        for m in range(s.shape[0]):
+            s_i, s_f, s_g, s_o, u_i, u_f, u_g = carry_traces(
+                by_h, by_c, splat(inputs[m - 1] if m > 0 else ONE),
+                load2(s, m, j), load2(s, m, j_f), load2(s, m, j_g), load2(s, m, j_o),
+                load2(u, m, j), load2(u, m, j_f), load2(u, m, j_g),
+            )  # fmt: skip
+            store2(s, m, j, s_i)
+            store2(s, m, j_f, s_f)
+            store2(s, m, j_g, s_g)
+            store2(s, m, j_o, s_o)
+            store2(u, m, j, u_i)
+            store2(u, m, j_f, u_f)
+            store2(u, m, j_g, u_g)
+    for j in range(whole, H):
+        j_f, j_g, j_o = H + j, 2 * H + j, 3 * H + j
+        by_h, by_c = slopes(
+            gates[j], gates[j_f], gates[j_g], gates[j_o], c_prev[j], tanh_c[j],
+            diagonal[j], diagonal[j_f], diagonal[j_g], diagonal[j_o],
+        )  # fmt: skip
+        for m in range(s.shape[0]):
+            s[m, j], s[m, j_f], s[m, j_g], s[m, j_o], u[m, j], u[m, j_f], u[m, j_g] = carry_traces(
+                by_h, by_c, inputs[m - 1] if m > 0 else ONE,
+                s[m, j], s[m, j_f], s[m, j_g], s[m, j_o], u[m, j], u[m, j_f], u[m, j_g],
+            )  # fmt: skip
+
+
+@jit_part
+def trace_step(cell, traces, tape, weights):
+    """One tick of the traces."""
+    diagonals(traces.diagonal, weights.w, tape.c_prevs.shape[1])
+    lstm_trace_step(
+        traces.h, traces.c, traces.diagonal,
+        tape.inputs[0], tape.gates[0], tape.c_prevs[0], tape.tanh_cs[0],
+    )  # fmt: skip
+
+
+@jit_part
+def trace_gradient(cell, grads, d_x, traces, work, d_h, tape, weights):
+    """The traces of h times its gradient; to the inputs back through this tick."""
+    H = d_h.size
+    add_by_traces(matrix(grads.b, 0, 1, 4 * H), traces.h[:1], d_h)
+    add_by_traces(grads.w, traces.h[1:], d_h)
+    if d_x.size > 0:
+        gates, d_z = tape.gates[0], work.d_zs[0]
+        for j in range(H):
+            d_z[j], d_z[H + j], d_z[2 * H + j], d_z[3 * H + j], _ = activate_backward(
+                d_h[j], ZERO, gates[j], gates[H + j], gates[2 * H + j], gates[3 * H + j],
+                tape.c_prevs[0, j], tape.tanh_cs[0, j],
+            )  # fmt: skip
+        rows_dot(d_x, weights.w[H:], d_z, False)

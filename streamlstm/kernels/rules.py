@@ -7,7 +7,7 @@ for those of that name in the rule's file, which also has RULE, an instance of t
 from . import forward, tbptt
 from .jit import jit_choice
 
-RULES = {"tbptt": tbptt, "rtrl": forward}
+RULES = {"tbptt": tbptt, "rtrl": forward, "snap1": forward}
 
 by_rule = jit_choice(lambda: {type(file.RULE): file for file in RULES.values()})
 

@@ -9,6 +9,7 @@ takes several. Only kernels can use them:
     splat(a)                       a in every lane
     + - * /                        lane by lane, with vectors and float32 numbers
     maximum(v, a), minimum(v, a)   with a number, lane by lane; NaN stays NaN
+    last(v, count)                 the last `count` lanes, zeros before them
     total(v)                       sum of the lanes
     store_totals(y, n, (v, ...))   the totals of ROWS vectors, to y[n] and on
 
@@ -121,6 +122,22 @@ def splat(typing, a):
         return _splat(builder, args[0])
 
     return VECTOR(types.float32), generate
+
+
+@intrinsic
+def last(typing, v, count):
+    """The last `count` lanes, zeros before them, where a vector overlaps the one before."""
+
+    def generate(context, builder, sig, args):
+        indices = ir.VectorType(_INDEX, LANES)
+        undefined = ir.Constant(indices, ir.Undefined)
+        first = builder.sub(_INDEX(LANES), builder.trunc(args[1], _INDEX))
+        first = builder.insert_element(undefined, first, _INDEX(0))
+        first = builder.shuffle_vector(first, undefined, ir.Constant(indices, [0] * LANES))
+        kept = builder.icmp_signed(">=", ir.Constant(indices, list(range(LANES))), first)
+        return builder.select(kept, args[0], ir.Constant(_LLVM, [0.0] * LANES))
+
+    return VECTOR(VECTOR, types.intp), generate
 
 
 @intrinsic
