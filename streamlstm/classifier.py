@@ -11,7 +11,7 @@ from .features import as_table
 from .kernels import classifier as kernels
 from .layout import CLOCK
 from .model import FeatureModel
-from .network import check_learning, check_settings
+from .network import check_learning, check_lookahead, check_settings
 
 
 def _is_missing(label: Any) -> bool:
@@ -35,6 +35,9 @@ class LSTMClassifier(FeatureModel, Classifier):
         As in `LSTMRegressor`.
     seed
         Of the initial weights; None draws one.
+    lookahead, bidirectional
+        As in `LSTMRegressor`. A class is known once it has been learned, `lookahead` ticks after it
+        came.
 
     Notes
     -----
@@ -59,6 +62,7 @@ class LSTMClassifier(FeatureModel, Classifier):
     """
 
     _targets = 0
+    _missing = None
     _entries = staticmethod(kernels.entries)
 
     def __init__(
@@ -74,6 +78,8 @@ class LSTMClassifier(FeatureModel, Classifier):
         clip_norm: float = 1.0,
         scaling: bool = True,
         seed: int | None = 0,
+        lookahead: int = 0,
+        bidirectional: bool = False,
     ):
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -86,7 +92,10 @@ class LSTMClassifier(FeatureModel, Classifier):
         self.clip_norm = clip_norm
         self.scaling = scaling
         self.seed = seed
+        self.lookahead = lookahead
+        self.bidirectional = bidirectional
         check_learning(cell, learning, stride)
+        check_lookahead(lookahead, bidirectional, learning, stride)
         settings = check_settings(
             hidden_size, num_layers, window, stride, learning_rate, optimizer, "squared", clip_norm,
             output_size=0,
@@ -128,7 +137,8 @@ class LSTMClassifier(FeatureModel, Classifier):
     def predict_proba_one(self, x: dict[Hashable, Any], **kwargs: Any) -> dict[Any, float]:
         """Probability of each class known so far at the next tick; the model stays as it is.
 
-        Features that have never been learned are ignored.
+        With a lookahead of d ticks: at the tick d before the next, whose features are x. Features
+        that have never been learned are ignored.
 
         Raises
         ------
@@ -157,7 +167,8 @@ class LSTMClassifier(FeatureModel, Classifier):
         Returns
         -------
         (T, K) probabilities, each made before its class was seen; a column for each of `classes_`
-        as they are after the call, 0 before a class was first learned.
+        as they are after the call, 0 before a class was first learned. With a lookahead of d ticks
+        row t is for tick t - d.
 
         Raises
         ------
@@ -184,7 +195,7 @@ class LSTMClassifier(FeatureModel, Classifier):
     def _learn(self, features: np.ndarray, labels: Sequence[Hashable]) -> np.ndarray:
         """Give new classes a number, then learn; features: (T, F)."""
         numbers = np.full(len(labels), -1)
-        for t, label in enumerate(labels):
+        for t, label in enumerate(self._delayed(labels)):
             if label is not None:
                 numbers[t] = self._classes.setdefault(label, len(self._classes))
         K = len(self._classes)

@@ -14,7 +14,8 @@ What leaves for PyTorch, Keras or ONNX takes features, in the order in which the
 them, and gives the target in the units in which they were learned: the standardisation, as it is at
 that moment, is folded into the weights of the first layer and the head. That differs in what cannot
 be folded: `LSTMRegressor` cuts standardised features off at 10 deviations and replaces missing
-ones. The recurrent state stays behind.
+ones. The recurrent state stays behind. With a `lookahead` the output is as late as the model's.
+A bidirectional model cannot be exchanged.
 
 The other libraries are imported when they are needed.
 """
@@ -64,12 +65,15 @@ def _package(name: str) -> Any:
         ) from error
 
 
-def _gates(cell: str) -> int:
-    if cell not in GATES:
+def _gates(model: "LSTMRegressor") -> int:
+    if model.cell not in GATES:
         raise ParameterError(
-            f"only models of cell={' or '.join(map(repr, GATES))} can be exchanged, got {cell!r}"
+            f"only models of cell={' or '.join(map(repr, GATES))} can be exchanged, "
+            f"got {model.cell!r}"
         )
-    return GATES[cell]
+    if model.bidirectional:
+        raise ParameterError("models with bidirectional=True cannot be exchanged")
+    return GATES[model.cell]
 
 
 def state_dict(model: "LSTMRegressor") -> dict[str, np.ndarray]:
@@ -78,10 +82,10 @@ def state_dict(model: "LSTMRegressor") -> dict[str, np.ndarray]:
     Raises
     ------
     ParameterError
-        If the model's cell is neither "lstm" nor "gru".
+        If the model's cell is neither "lstm" nor "gru", or it is bidirectional.
 
     """
-    _gates(model.cell)
+    _gates(model)
     with model._lock:
         return _state_dict(model)
 
@@ -146,7 +150,7 @@ def _load(model: "LSTMRegressor", weights: Mapping[str, Any], names: Sequence[Ha
         layer.b[: columns - extra] += b_hh[: columns - extra]
         layer.b[columns:] = b_hh[columns - extra :]
     network.head.w[:], network.head.b[:] = arrays["head.weight"], arrays["head.bias"]
-    network.reset_state()
+    model._begin()
     network.clock[[CLOCK.unlearned, CLOCK.labelled, CLOCK.updates]] = 0
 
 
@@ -162,7 +166,7 @@ def _as_array(name: str, value: Any) -> np.ndarray:
 
 def _shapes(model: "LSTMRegressor", features: int) -> dict[str, tuple[int, ...]]:
     """What the arrays of a state dict of F features must be like."""
-    H, columns = model.hidden_size, _gates(model.cell) * model.hidden_size
+    H, columns = model.hidden_size, _gates(model) * model.hidden_size
     settings = model._network.settings._replace(input_size=features)
     shapes: dict[str, tuple[int, ...]] = {}
     for n in range(model.num_layers):
@@ -200,7 +204,7 @@ def save_weights(model: "LSTMRegressor", path: str | Path) -> None:
         If a feature has a name that is neither text nor a whole number.
 
     """
-    _gates(model.cell)
+    _gates(model)
     with model._lock:
         weights, names = _state_dict(model), list(model._columns.index)
     odd = [name for name in names if type(name) not in (str, int)]
@@ -296,7 +300,7 @@ def _built(
 
 def _folded(model: "LSTMRegressor") -> dict[str, np.ndarray]:
     """The state dict of a network that takes features and gives the target as they are."""
-    _gates(model.cell)
+    _gates(model)
     with model._lock:
         features = len(model._columns.index)
         weights = _state_dict(model)
@@ -318,7 +322,7 @@ def to_torch(model: "LSTMRegressor") -> tuple[Any, Any]:
     Raises
     ------
     ParameterError
-        If its cell is neither "lstm" nor "gru", or it knows no features yet.
+        If its cell is neither "lstm" nor "gru", it is bidirectional, or it knows no features yet.
 
     """
     torch, weights = _package("torch"), _folded(model)
@@ -409,7 +413,7 @@ def to_keras(model: "LSTMRegressor") -> Any:
     Raises
     ------
     ParameterError
-        If its cell is neither "lstm" nor "gru", or it knows no features yet.
+        If its cell is neither "lstm" nor "gru", it is bidirectional, or it knows no features yet.
 
     """
     keras, weights = _package("keras"), _folded(model)

@@ -30,6 +30,8 @@ class Settings(NamedTuple):
     learning_rate: float
     clip_norm: float
     weight_decay: float
+    lookahead: int = 0  # ticks that reverse layers read ahead
+    directions: int = 1  # 2 with reverse layers, which follow the others in number
 
 
 @jit_part
@@ -49,13 +51,15 @@ def unpack(settings) -> Settings:
         settings[10],
         settings[11],
         settings[12],
+        int(settings[13]),
+        int(settings[14]),
     )
 
 
 class Head(NamedTuple):
     """Weights of the Dense head, or gradients of them."""
 
-    w: np.ndarray  # (K, H)
+    w: np.ndarray  # (K, directions H)
     b: np.ndarray  # (K,)
 
 
@@ -75,7 +79,7 @@ def grow(new: Iterable[np.ndarray], old: Iterable[np.ndarray]) -> None:
 @jit_part
 def inputs_of(s, layer):
     """I of a layer: those above the first read the outputs of the one below."""
-    return s.input_size if layer == 0 else s.hidden_size
+    return s.input_size if layer == 0 or layer == s.num_layers else s.hidden_size
 
 
 @jit_part
@@ -87,15 +91,17 @@ def layer_start(first, other, layer):
 @jit_part
 def weights_start(cell, s, layer):
     """Where a layer's weights begin in a flat buffer of parameters; the head's after the last."""
-    I, H = s.input_size, s.hidden_size
-    return layer_start(cells.weights_size(cell, I, H), cells.weights_size(cell, H, H), layer)
+    I, H, L = s.input_size, s.hidden_size, s.num_layers
+    first, other = cells.weights_size(cell, I, H), cells.weights_size(cell, H, H)
+    forward = layer_start(first, other, min(layer, L))
+    return forward + layer_start(first, other, max(layer - L, 0))
 
 
 @jit_part
 def params_size(cell, s):
     """P, the length of a flat buffer of parameters."""
-    K = s.output_size
-    return weights_start(cell, s, s.num_layers) + room(K * s.hidden_size) + room(K)
+    H, K = s.directions * s.hidden_size, s.output_size
+    return weights_start(cell, s, s.directions * s.num_layers) + room(K * H) + room(K)
 
 
 @jit_part
@@ -108,8 +114,8 @@ def layer_weights(cell, buffer, s, layer):
 @jit_part
 def head_views(cell, buffer, s) -> Head:
     """Open the head's weights in a flat buffer of parameters, (P,)."""
-    H, K = s.hidden_size, s.output_size
-    start = weights_start(cell, s, s.num_layers)
+    H, K = s.directions * s.hidden_size, s.output_size
+    start = weights_start(cell, s, s.directions * s.num_layers)
     return Head(matrix(buffer, start, K, H), row(buffer, start + room(K * H), K))
 
 
@@ -136,10 +142,9 @@ def layer_state(cell, buffer, s, layer):
 
 
 @jit_part
-def layer_d_hs(buffer, s, layer):
+def layer_d_hs(buffer, s, layer, T):
     """Open the gradients of a layer's outputs, (T, H), in a buffer of those of all layers."""
-    size = room(s.window * s.hidden_size)
-    return matrix(buffer, layer * size, s.window, s.hidden_size)
+    return matrix(buffer, layer * room(T * s.hidden_size), T, s.hidden_size)
 
 
 @jit_part
@@ -162,8 +167,9 @@ class Memory(NamedTuple):
 
     states: np.ndarray  # of all layers, flat
     output: np.ndarray  # (K,) of the newest tick
-    hs: np.ndarray  # (T, H) outputs of the last layer
+    hs: np.ndarray  # (T, directions H) outputs of the last layers
     d_ys: np.ndarray  # (T, K) gradient of each tick's loss with respect to its output
+    inputs: np.ndarray  # (lookahead, I) of the last ticks, a ring for the reverse layers
     tapes: np.ndarray  # of all layers, flat
     traces: np.ndarray  # of all layers, flat; none where learning goes back in time
 
@@ -173,7 +179,8 @@ def memory_size(cell, s):
     """Length of a memory buffer."""
     H, K, T = s.hidden_size, s.output_size, s.window
     states = s.num_layers * room(cell.states * H)
-    return states + room(K) + room(T * H) + room(T * K) + tapes_size(cell, s, T) + s.traces
+    ticks = room(T * s.directions * H) + room(T * K) + room(s.lookahead * s.input_size)
+    return states + room(K) + ticks + tapes_size(cell, s, T) + s.traces
 
 
 @jit_part
@@ -182,14 +189,16 @@ def memory_views(cell, buffer, s) -> Memory:
     H, K, T = s.hidden_size, s.output_size, s.window
     output = s.num_layers * room(cell.states * H)
     hs = output + room(K)
-    d_ys = hs + room(T * H)
-    tapes = d_ys + room(T * K)
+    d_ys = hs + room(T * s.directions * H)
+    inputs = d_ys + room(T * K)
+    tapes = inputs + room(s.lookahead * s.input_size)
     traces = tapes + tapes_size(cell, s, T)
     return Memory(
         row(buffer, 0, output),
         row(buffer, output, K),
-        matrix(buffer, hs, T, H),
+        matrix(buffer, hs, T, s.directions * H),
         matrix(buffer, d_ys, T, K),
+        matrix(buffer, inputs, s.lookahead, s.input_size),
         row(buffer, tapes, traces - tapes),
         row(buffer, traces, s.traces),
     )
@@ -205,7 +214,8 @@ class Scratch(NamedTuple):
     targets: np.ndarray  # (K,)
     output: np.ndarray  # (K,) of a forecast, which must not touch the real state
     states: np.ndarray  # of all layers
-    tapes: np.ndarray  # of all layers, one tick
+    tapes: np.ndarray  # of all layers, one tick and those of the lookahead
+    h: np.ndarray  # (2H,) what the head reads of two directions, or the gradient of that
 
 
 @jit_part
@@ -220,7 +230,8 @@ def scratch_sizes(cell, s):
         room(K),
         room(K),
         s.num_layers * room(cell.states * H),
-        tapes_size(cell, s, 1),
+        tapes_size(cell, s, 1 + s.lookahead),
+        (s.directions - 1) * room(2 * H),
     )
 
 
@@ -228,7 +239,8 @@ def scratch_sizes(cell, s):
 def scratch_size(cell, s):
     """Length of a scratch buffer, without windows."""
     sizes = scratch_sizes(cell, s)
-    return sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4] + sizes[5] + sizes[6] + sizes[7]
+    first = sizes[0] + sizes[1] + sizes[2] + sizes[3]
+    return first + sizes[4] + sizes[5] + sizes[6] + sizes[7] + sizes[8]
 
 
 @jit_part
@@ -241,6 +253,7 @@ def scratch_views(cell, buffer, s) -> Scratch:
     output = targets + sizes[4]
     states = output + sizes[5]
     tapes = states + sizes[6]
+    h = tapes + sizes[7]
     return Scratch(
         row(buffer, 0, sizes[0]),
         row(buffer, sizes[0], sizes[1]),
@@ -250,6 +263,7 @@ def scratch_views(cell, buffer, s) -> Scratch:
         row(buffer, output, s.output_size),
         row(buffer, states, sizes[6]),
         row(buffer, tapes, sizes[7]),
+        row(buffer, h, (s.directions - 1) * 2 * s.hidden_size),
     )
 
 

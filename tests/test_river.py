@@ -17,10 +17,15 @@ MODELS = [
     *(LSTMClassifier(hidden_size=4, cell=cell) for cell in CELLS if cell != "lstm"),
     *(LSTMForecaster(hidden_size=4, cell=cell) for cell in CELLS if cell != "lstm"),
     LSTMRegressor(cell="elstm", learning="rtrl"),
+    LSTMRegressor(hidden_size=4, lookahead=2, bidirectional=True),
+    LSTMClassifier(hidden_size=4, lookahead=2, bidirectional=True),
 ]
 CHECKS = [
     pytest.param(
-        model, check, id=f"{model}-{model.cell}-{model.learning}-seed={model.seed}-{check.__name__}"
+        model,
+        check,
+        id=f"{model}-{model.cell}-{model.learning}-seed={model.seed}"
+        f"-lookahead={getattr(model, 'lookahead', 0)}-{check.__name__}",
     )
     for model in MODELS
     for check in checks.yield_checks(model)
