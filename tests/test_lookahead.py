@@ -43,7 +43,7 @@ def test_gradients_of_the_twin_equal_finite_differences(cell, layers, lookahead)
     gradient = ref.gradient(ref.output - targets[-1])
     assert gradient.keys() == ref.params.keys()
     for name, param in ref.params.items():
-        assert relative_error(gradient[name], finite_differences(loss, param)) < 1e-6
+        assert relative_error(gradient[name], finite_differences(loss, param)) < 1e-5
 
 
 @pytest.mark.parametrize(("layers", "lookahead", "window"), [(1, 1, 1), (1, 2, 6), (2, 3, 6)])
@@ -271,7 +271,7 @@ def test_summary_and_weights_name_the_direction(capsys):
     shown = capsys.readouterr().out
     for name in ("lstm (LSTM)", "lstm_1 (LSTM)", "lstm_reverse (LSTM)", "lstm_1_reverse (LSTM)"):
         assert name in shown
-    assert sum(p.size for p in model._network.params.values()) == 4 * 16 * 4 + (6 + 9 + 6 + 9) * 16
+    assert sum(p.size for p in model._network.params.values()) == 2 * (6 + 9) * 16 + 9
 
 
 def test_bidirectional_models_are_not_exchanged():

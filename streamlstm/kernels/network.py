@@ -87,10 +87,9 @@ def update(net: NetworkViews):
     )  # fmt: skip
     if s.weight_decay > 0.0:
         kept = np.float32(1.0 - rate * s.weight_decay)
-        K, H = net.head.w.shape
         layers = s.directions * s.num_layers
         for layer in range(layers):
             I = inputs_of(s, layer)
             start = weights_start(net.cell, s, layer)
-            shrink(row(flat.params, start, matrices_size(net.cell, I, H)), kept)
-        shrink(row(flat.params, weights_start(net.cell, s, layers), K * H), kept)
+            shrink(row(flat.params, start, matrices_size(net.cell, I, s.hidden_size)), kept)
+        shrink(row(flat.params, weights_start(net.cell, s, layers), net.head.w.size), kept)
