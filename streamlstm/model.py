@@ -113,10 +113,8 @@ class FeatureModel(OnlineModel):
         self._network.reset_state()
         self._waiting = deque([self._missing] * self.lookahead)
 
-    def _delayed(self, targets: Collection[Any]) -> Collection[Any]:
+    def _delayed(self, targets: Collection[Any]) -> list[Any]:
         """Targets of the ticks that are answered for now; the newest `lookahead` ones wait."""
-        if not self.lookahead:
-            return targets
         self._waiting.extend(targets)
         return [self._waiting.popleft() for _ in targets]
 

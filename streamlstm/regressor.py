@@ -156,7 +156,8 @@ class LSTMRegressor(FeatureModel, Regressor):
         target = as_number(y, "y")
         with self._lock:
             row = self._row(x)
-            (target,) = self._delayed([target])
+            if self.lookahead:
+                (target,) = self._delayed([target])
             self._kernels.learn_one(row, target, *self._network.buffers, self._stats)
 
     def predict_one(self, x: dict[Hashable, Any]) -> float:
@@ -198,7 +199,8 @@ class LSTMRegressor(FeatureModel, Regressor):
         target = as_number(y, "y")
         with self._lock:
             row = self._array_row(x)
-            (target,) = self._delayed([target])
+            if self.lookahead:
+                (target,) = self._delayed([target])
             return self._kernels.learn_one(row, target, *self._network.buffers, self._stats)
 
     def learn_many(self, X: Any, y: Any) -> np.ndarray:
@@ -229,7 +231,8 @@ class LSTMRegressor(FeatureModel, Regressor):
         with self._lock:
             self._add_features(list(table))
             matrix, buffers = self._columns.matrix(table, targets.size), self._network.buffers
-            targets = np.asarray(self._delayed(targets), np.float64)
+            if self.lookahead:
+                targets = np.array(self._delayed(targets), np.float64)
             self._kernels.learn_many(predictions, matrix, targets, *buffers, self._stats)
         return predictions
 
