@@ -25,10 +25,12 @@ CHECKS = [
         model,
         check,
         id=f"{model}-{model.cell}-{model.learning}-seed={model.seed}"
-        f"-lookahead={getattr(model, 'lookahead', 0)}-{check.__name__}",
+        f"-{getattr(model, 'lookahead', 0)}late-{check.__name__}",
     )
     for model in MODELS
     for check in checks.yield_checks(model)
+    # River wants a class to be known at once; with a lookahead it is when it has been learned.
+    if not (getattr(model, "lookahead", 0) and check.__name__ == "check_predict_proba_one")
 ]
 
 
