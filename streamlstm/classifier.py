@@ -10,7 +10,7 @@ from .errors import InputError
 from .kernels import classifier as kernels
 from .layout import CLOCK
 from .model import FeatureModel
-from .network import check_learning, check_settings
+from .network import check_learning, check_lookahead, check_settings
 
 
 def _is_missing(label: Any) -> bool:
@@ -36,6 +36,9 @@ class LSTMClassifier(FeatureModel, Classifier):
         As in `LSTMRegressor`.
     seed
         Of the initial weights and embeddings; None draws one.
+    lookahead, bidirectional
+        As in `LSTMRegressor`. A class is known once it has been learned, `lookahead` ticks after it
+        came.
 
     Notes
     -----
@@ -64,6 +67,7 @@ class LSTMClassifier(FeatureModel, Classifier):
     """
 
     _targets = 0
+    _missing = None
     _entries = staticmethod(kernels.entries)
 
     def __init__(
@@ -80,6 +84,8 @@ class LSTMClassifier(FeatureModel, Classifier):
         scaling: bool = True,
         embedding_size: int = 16,
         seed: int | None = 0,
+        lookahead: int = 0,
+        bidirectional: bool = False,
     ):
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -93,7 +99,10 @@ class LSTMClassifier(FeatureModel, Classifier):
         self.scaling = scaling
         self.embedding_size = embedding_size
         self.seed = seed
+        self.lookahead = lookahead
+        self.bidirectional = bidirectional
         check_learning(cell, learning, stride)
+        check_lookahead(lookahead, bidirectional, learning, stride)
         settings = check_settings(
             hidden_size, num_layers, window, stride, learning_rate, optimizer, "squared", clip_norm,
             output_size=0, embedding_size=embedding_size,
@@ -104,6 +113,10 @@ class LSTMClassifier(FeatureModel, Classifier):
     @property
     def _multiclass(self) -> bool:
         return True
+
+    def _unit_test_skips(self) -> set[str]:
+        """River wants a class to be known at once; with a lookahead it is once it was learned."""
+        return {"check_predict_proba_one"} if self.lookahead else set()
 
     @property
     def classes_(self) -> list[Hashable]:
@@ -136,7 +149,8 @@ class LSTMClassifier(FeatureModel, Classifier):
     def predict_proba_one(self, x: dict[Hashable, Any], **kwargs: Any) -> dict[Any, float]:
         """Probability of each class known so far at the next tick; the model stays as it is.
 
-        Features that have never been learned are ignored.
+        With a lookahead of d ticks: at the tick d before the next, whose features are x. Features
+        that have never been learned are ignored.
 
         Raises
         ------
@@ -165,7 +179,8 @@ class LSTMClassifier(FeatureModel, Classifier):
         Returns
         -------
         (T, K) probabilities, each made before its class was seen; a column for each of `classes_`
-        as they are after the call, 0 before a class was first learned.
+        as they are after the call, 0 before a class was first learned. With a lookahead of d ticks
+        row t is for tick t - d.
 
         Raises
         ------
@@ -190,7 +205,7 @@ class LSTMClassifier(FeatureModel, Classifier):
     def _learn(self, features: np.ndarray, labels: Sequence[Hashable]) -> np.ndarray:
         """Give new classes a number, then learn; features: (T, F)."""
         numbers = np.full(len(labels), -1)
-        for t, label in enumerate(labels):
+        for t, label in enumerate(self._delayed(labels)):
             if label is not None:
                 numbers[t] = self._classes.setdefault(label, len(self._classes))
         K = len(self._classes)

@@ -14,7 +14,8 @@ What leaves for PyTorch, Keras or ONNX takes features, in the order in which the
 them, and gives the target in the units in which they were learned: the standardisation, as it is at
 that moment, is folded into the weights of the first layer and the head. That differs in what cannot
 be folded: `LSTMRegressor` cuts standardised features off at 10 deviations and replaces missing
-ones. The recurrent state stays behind.
+ones. The recurrent state stays behind. With a `lookahead` the output is as late as the model's.
+A bidirectional model cannot be exchanged.
 
 The other libraries are imported when they are needed.
 """
@@ -68,6 +69,8 @@ def _gates(model: "LSTMRegressor") -> int:
     if model.cell not in GATES:
         able = " or ".join(map(repr, GATES))
         raise ParameterError(f"only models of cell={able} can be exchanged, got {model.cell!r}")
+    if model.bidirectional:
+        raise ParameterError("models with bidirectional=True cannot be exchanged")
     if model._columns.vocabularies:
         text = _listed(list(model._columns.vocabularies))
         raise ParameterError(f"a model with features of text, here {text}, cannot be exchanged")
@@ -80,7 +83,8 @@ def state_dict(model: "LSTMRegressor") -> dict[str, np.ndarray]:
     Raises
     ------
     ParameterError
-        If the model's cell is neither "lstm" nor "gru", or it has features of text.
+        If the model's cell is neither "lstm" nor "gru", or it is bidirectional or has features of
+        text.
 
     """
     _gates(model)
@@ -148,7 +152,7 @@ def _load(model: "LSTMRegressor", weights: Mapping[str, Any], names: Sequence[Ha
         layer.b[: columns - extra] += b_hh[: columns - extra]
         layer.b[columns:] = b_hh[columns - extra :]
     network.head.w[:], network.head.b[:] = arrays["head.weight"], arrays["head.bias"]
-    network.reset_state()
+    model._begin()
     network.clock[[CLOCK.unlearned, CLOCK.labelled, CLOCK.updates]] = 0
 
 
@@ -320,7 +324,8 @@ def to_torch(model: "LSTMRegressor") -> tuple[Any, Any]:
     Raises
     ------
     ParameterError
-        If its cell is neither "lstm" nor "gru", or it knows no features yet, or some of text.
+        If its cell is neither "lstm" nor "gru", it is bidirectional, or it knows no features yet
+        or some of text.
 
     """
     torch, weights = _package("torch"), _folded(model)
@@ -411,7 +416,8 @@ def to_keras(model: "LSTMRegressor") -> Any:
     Raises
     ------
     ParameterError
-        If its cell is neither "lstm" nor "gru", or it knows no features yet, or some of text.
+        If its cell is neither "lstm" nor "gru", it is bidirectional, or it knows no features yet
+        or some of text.
 
     """
     keras, weights = _package("keras"), _folded(model)

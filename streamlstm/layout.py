@@ -30,6 +30,8 @@ class Settings(NamedTuple):
     categories: int  # C, features that hold categories
     embedding_size: int  # E, inputs that stand for one of these
     rows: int  # of the table of embeddings, used or not
+    lookahead: int  # ticks that the reverse layers run over; 0 without these
+    directions: int  # 1, or 2 with reverse layers
     learning_rate: float
     clip_norm: float
     weight_decay: float
@@ -52,16 +54,18 @@ def unpack(settings) -> Settings:
         int(settings[10]),
         int(settings[11]),
         int(settings[12]),
-        settings[13],
-        settings[14],
+        int(settings[13]),
+        int(settings[14]),
         settings[15],
+        settings[16],
+        settings[17],
     )
 
 
 class Head(NamedTuple):
     """Weights of the Dense head, or gradients of them."""
 
-    w: np.ndarray  # (K, H)
+    w: np.ndarray  # (K, directions H)
     b: np.ndarray  # (K,)
 
 
@@ -81,7 +85,7 @@ def grow(new: Iterable[np.ndarray], old: Iterable[np.ndarray]) -> None:
 @jit_part
 def inputs_of(s, layer):
     """I of a layer: those above the first read the outputs of the one below."""
-    return s.input_size if layer == 0 else s.hidden_size
+    return s.input_size if layer == 0 or layer == s.num_layers else s.hidden_size
 
 
 @jit_part
@@ -93,15 +97,17 @@ def layer_start(first, other, layer):
 @jit_part
 def weights_start(cell, s, layer):
     """Where a layer's weights begin in a flat buffer of parameters; the head's after the last."""
-    I, H = s.input_size, s.hidden_size
-    return layer_start(cells.weights_size(cell, I, H), cells.weights_size(cell, H, H), layer)
+    I, H, L = s.input_size, s.hidden_size, s.num_layers
+    first, other = cells.weights_size(cell, I, H), cells.weights_size(cell, H, H)
+    forward = layer_start(first, other, min(layer, L))
+    return forward + layer_start(first, other, max(layer - L, 0))
 
 
 @jit_part
 def dense_size(cell, s):
     """Length of the parameters that every update changes: all but the table of embeddings."""
-    K = s.output_size
-    return weights_start(cell, s, s.num_layers) + room(K * s.hidden_size) + room(K)
+    H, K = s.directions * s.hidden_size, s.output_size
+    return weights_start(cell, s, s.directions * s.num_layers) + room(K * H) + room(K)
 
 
 @jit_part
@@ -120,8 +126,8 @@ def layer_weights(cell, buffer, s, layer):
 @jit_part
 def head_views(cell, buffer, s) -> Head:
     """Open the head's weights in a flat buffer of parameters, (P,)."""
-    H, K = s.hidden_size, s.output_size
-    start = weights_start(cell, s, s.num_layers)
+    H, K = s.directions * s.hidden_size, s.output_size
+    start = weights_start(cell, s, s.directions * s.num_layers)
     return Head(matrix(buffer, start, K, H), row(buffer, start + room(K * H), K))
 
 
@@ -155,10 +161,9 @@ def layer_state(cell, buffer, s, layer):
 
 
 @jit_part
-def layer_d_hs(buffer, s, layer):
+def layer_d_hs(buffer, s, layer, T):
     """Open the gradients of a layer's outputs, (T, H), in a buffer of those of all layers."""
-    size = room(s.window * s.hidden_size)
-    return matrix(buffer, layer * size, s.window, s.hidden_size)
+    return matrix(buffer, layer * room(T * s.hidden_size), T, s.hidden_size)
 
 
 @jit_part
@@ -181,9 +186,10 @@ class Memory(NamedTuple):
 
     states: np.ndarray  # of all layers, flat
     output: np.ndarray  # (K,) of the newest tick
-    hs: np.ndarray  # (T, H) outputs of the last layer
+    hs: np.ndarray  # (T, directions H) outputs of the last layers
     d_ys: np.ndarray  # (T, K) gradient of each tick's loss with respect to its output
     embedded: np.ndarray  # (T, 2C), see `kernels.embedding`
+    inputs: np.ndarray  # (lookahead, I) of the last ticks, a ring for the reverse layers
     tapes: np.ndarray  # of all layers, flat
     traces: np.ndarray  # of all layers, flat; none where learning goes back in time
 
@@ -192,8 +198,10 @@ class Memory(NamedTuple):
 def memory_size(cell, s):
     """Length of a memory buffer."""
     H, K, T = s.hidden_size, s.output_size, s.window
-    ticks = room(T * H) + room(T * K) + room(T * 2 * s.categories) + tapes_size(cell, s, T)
-    return s.num_layers * room(cell.states * H) + room(K) + ticks + s.traces
+    states = s.num_layers * room(cell.states * H)
+    ticks = room(T * s.directions * H) + room(T * K) + room(T * 2 * s.categories)
+    ticks += room(s.lookahead * s.input_size)
+    return states + room(K) + ticks + tapes_size(cell, s, T) + s.traces
 
 
 @jit_part
@@ -202,16 +210,18 @@ def memory_views(cell, buffer, s) -> Memory:
     H, K, T = s.hidden_size, s.output_size, s.window
     output = s.num_layers * room(cell.states * H)
     hs = output + room(K)
-    d_ys = hs + room(T * H)
+    d_ys = hs + room(T * s.directions * H)
     embedded = d_ys + room(T * K)
-    tapes = embedded + room(T * 2 * s.categories)
+    inputs = embedded + room(T * 2 * s.categories)
+    tapes = inputs + room(s.lookahead * s.input_size)
     traces = tapes + tapes_size(cell, s, T)
     return Memory(
         row(buffer, 0, output),
         row(buffer, output, K),
-        matrix(buffer, hs, T, H),
+        matrix(buffer, hs, T, s.directions * H),
         matrix(buffer, d_ys, T, K),
         matrix(buffer, embedded, T, 2 * s.categories),
+        matrix(buffer, inputs, s.lookahead, s.input_size),
         row(buffer, tapes, traces - tapes),
         row(buffer, traces, s.traces),
     )
@@ -227,15 +237,18 @@ class Scratch(NamedTuple):
     targets: np.ndarray  # (K,)
     output: np.ndarray  # (K,) of a forecast, which must not touch the real state
     states: np.ndarray  # of all layers
-    tapes: np.ndarray  # of all layers, one tick
+    tapes: np.ndarray  # of all layers, one tick and those of the lookahead
+    h: np.ndarray  # (2H,) what the head reads of two directions, or the gradient of that
     embedded: np.ndarray  # (2C,) of the tick in x
     d_xs: np.ndarray  # (T, I) gradients of the inputs; (0, I) without embeddings to learn
+    d_xs_reverse: np.ndarray  # (lookahead + 1, I) likewise, of the reverse stack
     marks: np.ndarray  # (rows,) of embeddings that an update has been to
 
 
 @jit_part
 def scratch_sizes(cell, s):
     """Lengths of the arrays of `Scratch`."""
+    learned = 1 if s.categories > 0 else 0  # embeddings
     I, H, K, T = max(s.input_size, s.hidden_size), s.hidden_size, s.output_size, s.window
     return (
         params_size(cell, s),
@@ -245,9 +258,11 @@ def scratch_sizes(cell, s):
         room(K),
         room(K),
         s.num_layers * room(cell.states * H),
-        tapes_size(cell, s, 1),
+        tapes_size(cell, s, 1 + s.lookahead),
+        (s.directions - 1) * room(2 * H),
         room(2 * s.categories),
-        room(T * s.input_size) if s.categories > 0 else 0,
+        room(learned * T * s.input_size),
+        room((s.directions - 1) * learned * (s.lookahead + 1) * s.input_size),
         room(s.rows),
     )
 
@@ -268,9 +283,13 @@ def scratch_views(cell, buffer, s) -> Scratch:
     output = targets + sizes[4]
     states = output + sizes[5]
     tapes = states + sizes[6]
-    embedded = tapes + sizes[7]
-    d_xs = embedded + sizes[8]
-    marks = d_xs + sizes[9]
+    h = tapes + sizes[7]
+    embedded = h + sizes[8]
+    d_xs = embedded + sizes[9]
+    d_xs_reverse = d_xs + sizes[10]
+    marks = d_xs_reverse + sizes[11]
+    learned = 1 if s.categories > 0 else 0
+    back = (s.directions - 1) * learned * (s.lookahead + 1)
     return Scratch(
         row(buffer, 0, sizes[0]),
         row(buffer, sizes[0], sizes[1]),
@@ -280,8 +299,10 @@ def scratch_views(cell, buffer, s) -> Scratch:
         row(buffer, output, s.output_size),
         row(buffer, states, sizes[6]),
         row(buffer, tapes, sizes[7]),
+        row(buffer, h, (s.directions - 1) * 2 * s.hidden_size),
         row(buffer, embedded, 2 * s.categories),
-        matrix(buffer, d_xs, s.window if s.categories > 0 else 0, s.input_size),
+        matrix(buffer, d_xs, learned * s.window, s.input_size),
+        matrix(buffer, d_xs_reverse, back, s.input_size),
         row(buffer, marks, s.rows),
     )
 

@@ -3,7 +3,8 @@
 import abc
 import copy
 import threading
-from collections.abc import Container, Hashable
+from collections import deque
+from collections.abc import Collection, Container, Hashable
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,11 @@ class OnlineModel(abc.ABC):
     @abc.abstractmethod
     def _entries(cell: str, learning: str) -> Any:
         """The compiled kernels for a cell and a learning rule."""
+
+    @property
+    def _rule(self) -> str:
+        """The learning rule that the kernels are compiled for, one of `kernels.rules.RULES`."""
+        return self.learning
 
     def summary(self) -> None:
         """Print layers, output shapes and parameter counts."""
@@ -74,21 +80,44 @@ class OnlineModel(abc.ABC):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._kernels = self._entries(self.cell, self.learning)
+        self._kernels = self._entries(self.cell, self._rule)
         self._lock = threading.Lock()
 
 
 class FeatureModel(OnlineModel):
-    """A model whose network reads features, numbers and text, with a channel of the scaler each."""
+    """A model whose network reads features, numbers and text, with a channel of the scaler each.
+
+    With a lookahead of d ticks targets wait here until the answer is given that they train.
+    """
 
     scaling: bool
+    lookahead: int = 0
+    bidirectional: bool = False
     _targets = 1  # channels of the scaler before those of the features
+    _missing: Any = np.nan  # a target
 
     def _build(
         self, settings: Settings, counters: int, seed: int | None, cell: str, learning: str
     ) -> None:
-        super()._build(settings, counters, seed, cell, learning)
+        if self.bidirectional:
+            settings = settings._replace(lookahead=self.lookahead, directions=2)
+        super()._build(settings, counters, seed, cell, self._rule)
         self._stats = self._new_stats(self._targets)
+        self._begin()
+
+    @property
+    def _rule(self) -> str:
+        return "bidirectional" if self.bidirectional else self.learning
+
+    def _begin(self) -> None:
+        """Begin a sequence: neither ticks nor targets are remembered."""
+        self._network.reset_state()
+        self._waiting = deque([self._missing] * self.lookahead)
+
+    def _delayed(self, targets: Collection[Any]) -> list[Any]:
+        """Targets of the ticks that are answered for now; the newest `lookahead` ones wait."""
+        self._waiting.extend(targets)
+        return [self._waiting.popleft() for _ in targets]
 
     @property
     def learning_rate(self) -> float:
@@ -120,13 +149,15 @@ class FeatureModel(OnlineModel):
         """End a sequence: the next tick is the first of another one.
 
         The state begins at zero again and no gradient reaches back beyond this point. What waits
-        for the next update is learned now.
+        for the next update is learned now. With a lookahead the last `lookahead` ticks are not
+        answered for and their targets are dropped: to have them, learn as many ticks without a
+        target before.
         """
         with self._lock:
             network = self._network
             if network.clock[CLOCK.labelled]:
                 self._kernels.flush(*network.buffers)
-            network.reset_state()
+            self._begin()
 
     def _row(self, x: dict[Hashable, Any]) -> np.ndarray:
         """(F,) features of a tick in column order, NaN where absent; new ones get a column."""

@@ -10,7 +10,7 @@ from .features import Columns, as_number, as_table
 from .kernels import regressor as kernels
 from .layout import CLOCK
 from .model import FeatureModel
-from .network import check_learning, check_settings
+from .network import check_learning, check_lookahead, check_settings
 
 
 class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
@@ -26,6 +26,8 @@ class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
         As in `LSTMRegressor`.
     learning_rate, optimizer, loss, clip_norm, scaling, embedding_size, seed
         As in `LSTMRegressor`.
+    lookahead, bidirectional
+        As in `LSTMRegressor`.
 
     Examples
     --------
@@ -40,6 +42,7 @@ class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
     """
 
     _targets = 0
+    _missing = ()  # targets that may come later are missing as well
     _entries = staticmethod(kernels.entries)
 
     def __init__(
@@ -57,6 +60,8 @@ class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
         scaling: bool = True,
         embedding_size: int = 16,
         seed: int | None = 0,
+        lookahead: int = 0,
+        bidirectional: bool = False,
     ):
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -71,7 +76,10 @@ class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
         self.scaling = scaling
         self.embedding_size = embedding_size
         self.seed = seed
+        self.lookahead = lookahead
+        self.bidirectional = bidirectional
         check_learning(cell, learning, stride)
+        check_lookahead(lookahead, bidirectional, learning, stride)
         settings = check_settings(
             hidden_size, num_layers, window, stride, learning_rate, optimizer, loss, clip_norm,
             output_size=0, embedding_size=embedding_size,
@@ -164,6 +172,11 @@ class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
 
     def _learn(self, features: np.ndarray, targets: np.ndarray) -> np.ndarray:
         predictions = np.empty(targets.shape)
+        if self.lookahead:
+            delayed = self._delayed(targets)
+            targets = np.full(targets.shape, np.nan)
+            for row, known in zip(targets, delayed, strict=True):
+                row[: len(known)] = known
         buffers = self._network.buffers
         self._kernels.learn_targets(predictions, features, targets, *buffers, self._stats)
         return predictions

@@ -11,7 +11,7 @@ from .kernels.batch import BATCH
 from .kernels.cells import CELLS, initialise, traces_of, traces_size
 from .kernels.loss import LOSSES
 from .kernels.optimizer import OPTIMIZERS
-from .kernels.rules import RULES
+from .kernels.rules import LEARNING, RULES
 from .kernels.views import matrix
 from .layout import (
     CLOCK,
@@ -36,7 +36,7 @@ from .layout import (
 
 def check_learning(cell: str, learning: str, stride: int = 1, replay: int = 0) -> None:
     """ParameterError unless a network of such cells can learn by this rule."""
-    for name, choice, choices in [("cell", cell, CELLS), ("learning", learning, RULES)]:
+    for name, choice, choices in [("cell", cell, CELLS), ("learning", learning, LEARNING)]:
         if choice not in choices:
             raise ParameterError(f"{name} must be one of {', '.join(choices)}, got {choice!r}")
     if learning == "tbptt":
@@ -52,6 +52,19 @@ def check_number(name: str, number: float) -> None:
     """ParameterError unless a number is finite and not negative, a norm not 0."""
     if not 0 <= number < np.inf or (name == "clip_norm" and number == 0):
         raise ParameterError(f"{name} must be positive and finite, got {number!r}")
+
+
+def check_lookahead(lookahead: int, bidirectional: bool, learning: str, stride: int) -> None:
+    """ParameterError unless a network that learns so can answer `lookahead` ticks late."""
+    if not isinstance(lookahead, int) or isinstance(lookahead, bool) or lookahead < 0:
+        raise ParameterError(f"lookahead must be 0 or a whole number of ticks, got {lookahead!r}")
+    if bidirectional and lookahead == 0:
+        raise ParameterError("bidirectional=True needs a lookahead of at least 1 tick, got 0")
+    if bidirectional and (learning != "tbptt" or stride != 1):
+        raise ParameterError(
+            "bidirectional=True needs learning='tbptt' and stride=1, "
+            f"got {learning!r} and {stride!r}"
+        )
 
 
 def check_settings(
@@ -108,6 +121,8 @@ def check_settings(
         categories=0,
         embedding_size=embedding_size,
         rows=0,
+        lookahead=0,
+        directions=1,
         learning_rate=float(learning_rate),
         clip_norm=float(clip_norm),
         weight_decay=float(weight_decay),
@@ -118,7 +133,7 @@ class Network:
     """Recurrent layers and a Dense head whose inputs have names and may grow in number.
 
     The head starts at zero, so that an untrained network changes nothing. The weights of an input
-    depend on the seed and its name alone, not on when it appeared.
+    depend on the seed and its name alone, not on when it appeared. learning: one of `RULES`.
     """
 
     def __init__(
@@ -132,6 +147,8 @@ class Network:
         self.kind = CELLS[cell].CELL, RULES[learning].RULE
         if self.kind[1].traces:
             settings = settings._replace(window=1)
+        # Gradients reach back `window` ticks from the one that is answered for.
+        settings = settings._replace(window=settings.window + settings.lookahead)
         self.settings = settings
         self.entropy = int(np.random.SeedSequence(seed).entropy)  # type: ignore[arg-type]
         self.inputs: list[Hashable] = []
@@ -143,7 +160,8 @@ class Network:
         for number, layer in enumerate(self.layers):
             for weights in layer:
                 if weights.ndim == 2:
-                    rows = len(weights) - (settings.input_size if number == 0 else 0)
+                    first = number % settings.num_layers == 0
+                    rows = len(weights) - (settings.input_size if first else 0)
                     weights[:rows] = self._initial(rng, rows, weights.shape[1])
             initialise(self.kind[0], layer)
 
@@ -172,7 +190,7 @@ class Network:
 
     @property
     def states(self) -> list[np.ndarray]:
-        """(states, H) of each layer, its output h first."""
+        """(states, H) of each layer of the forward stack, its output h first."""
         cell, s = self.kind[0], self.settings
         states = memory_views(cell, self.memory, s).states
         return [layer_state(cell, states, s, number) for number in range(s.num_layers)]
@@ -194,13 +212,17 @@ class Network:
 
     @property
     def params(self) -> dict[str, np.ndarray]:
-        """Views of all weights but embeddings, the cell's with the number of their layer."""
+        """Views of all weights but embeddings, the cell's with the number of their layer.
+
+        Those of the reverse stack end in "_reverse", as in PyTorch.
+        """
         return self.params_in(weights_views(self.weights).params)
 
     def params_in(self, buffer: np.ndarray) -> dict[str, np.ndarray]:
         """The same for any buffer of the form of the parameters."""
+        L = self.settings.num_layers
         named = {
-            f"{name}_l{number}": weights
+            f"{name}_l{number % L}{'_reverse' if number >= L else ''}": weights
             for number, layer in enumerate(self._layers_in(buffer))
             for name, weights in layer._asdict().items()
         }
@@ -213,7 +235,7 @@ class Network:
         return matrix(buffer, dense_size(self.kind[0], s), s.rows, s.embedding_size)
 
     def _layers_in(self, buffer: np.ndarray) -> list[Any]:
-        numbers = range(self.settings.num_layers)
+        numbers = range(self.settings.directions * self.settings.num_layers)
         return [layer_weights(self.kind[0], buffer, self.settings, n) for n in numbers]
 
     def _remembered(self) -> list[Any]:
@@ -240,9 +262,11 @@ class Network:
         inputs = s.input_size + len(keys)
         found = s.categories + sum(name in categories for name in names)
         self._resize(s._replace(input_size=inputs, categories=found))
-        rows = self.layers[0].w[-len(keys) :] if keys else ()
-        for row, key in zip(rows, keys, strict=True):
-            row[:] = self._initial(self._generator(key), 1, row.size)[0]
+        first = self.layers[:: s.num_layers]
+        for n, key in enumerate(keys, start=-len(keys)):
+            rng = self._generator(key)
+            for layer in first:
+                layer.w[n] = self._initial(rng, 1, layer.w.shape[1])[0]
         self.inputs = [*self.inputs, *names]
 
     def add_embeddings(self, keys: Sequence[Hashable]) -> None:
@@ -293,13 +317,14 @@ class Network:
     def summary(self, title: str) -> str:
         """Layers, output shapes and parameter counts, laid out as Keras users know them."""
         name = type(self.kind[0]).__name__
-        H, K = self.settings.hidden_size, self.settings.output_size
+        H, K, L = self.settings.hidden_size, self.settings.output_size, self.settings.num_layers
         rows = []
         if self.settings.categories:
             size = self.embedded * self.settings.embedding_size
             rows.append(("embedding (Embedding)", f"({self.settings.embedding_size},)", size))
         for number, layer in enumerate(self.layers):
-            suffix = f"_{number}" if number else ""
+            suffix = f"_{number % L}" if number % L else ""
+            suffix += "_reverse" if number >= L else ""
             size = sum(weights.size for weights in layer)
             rows.append((f"{name.lower()}{suffix} ({name})", f"({H},)", size))
         rows.append(("dense (Dense)", f"({K},)", self.head.w.size + self.head.b.size))

@@ -353,39 +353,48 @@ class StackedNetwork:
         self.cell = CELLS[cell]
         self.params = {name: p.astype(np.float64) for name, p in params.items()}
         self.window, self.loss, self.optimizer = window, loss, optimizer
-        H, layers = self.params["w_head"].shape[1], sum(name.startswith("w_l") for name in params)
+        layers = sum(n.startswith("w_l") and not n.endswith("_reverse") for n in params)
+        H = self.params["w_head"].shape[1] // (2 if "w_l0_reverse" in params else 1)
         self.states = [np.zeros((self.cell.states, H)) for _ in range(layers)]
         self.tapes: list[list[Step]] = [[] for _ in range(layers)]
         self.output = self.params["b_head"]
 
-    def layer(self, number: int) -> Weights:
+    def layer(self, number: int, reverse: str = "") -> Weights:
         """Weights of a layer under the names of its cell."""
-        end = f"_l{number}"
+        end = f"_l{number}{reverse}"
         return {n.removesuffix(end): p for n, p in self.params.items() if n.endswith(end)}
 
-    def advance(self, x: Array) -> Array:
-        """Take one tick's inputs and return the output."""
+    def move_on(self, x: Array) -> Array:
+        """Take one tick's inputs and return the output of the last layer."""
         for number, tape in enumerate(self.tapes):
             tape.append(self.cell.step(x, self.states[number], self.layer(number)))
             del tape[: -self.window]
             self.states[number] = tape[-1].state
             x = tape[-1].state[0]
-        self.output = self.params["w_head"] @ x + self.params["b_head"]
+        return x
+
+    def advance(self, x: Array) -> Array:
+        """Take one tick's inputs and return the output."""
+        self.output = self.params["w_head"] @ self.move_on(x) + self.params["b_head"]
         return self.output
 
     def gradient(self, d_y: Array) -> Weights:
         """Of the newest tick's loss, whose gradient with respect to the output is d_y."""
-        h = self.states[-1][0]
-        grads = {"w_head": np.outer(d_y, h), "b_head": d_y}
-        d_hs = np.zeros((len(self.tapes[0]), h.size))
-        d_hs[-1] = d_y @ self.params["w_head"]
-        for number in reversed(range(len(self.tapes))):
+        grads = {"w_head": np.outer(d_y, self.states[-1][0]), "b_head": d_y}
+        return grads | self.stack_gradient(d_y @ self.params["w_head"], self.tapes)
+
+    def stack_gradient(self, d_h: Array, tapes: list[list[Step]], reverse: str = "") -> Weights:
+        """Of the weights of a stack whose last layer's newest output has the gradient d_h."""
+        grads: Weights = {}
+        d_hs = np.zeros((len(tapes[0]), d_h.size))
+        d_hs[-1] = d_h
+        for number in reversed(range(len(tapes))):
             zero = np.zeros_like(self.states[number])
-            weights = self.layer(number)
+            weights = self.layer(number, reverse)
             _, d_hs, d_weights = backward(
-                self.cell.step_backward, self.tapes[number], d_hs, zero, weights
+                self.cell.step_backward, tapes[number], d_hs, zero, weights
             )
-            grads |= {f"{name}_l{number}": d for name, d in d_weights.items()}
+            grads |= {f"{name}_l{number}{reverse}": d for name, d in d_weights.items()}
         return grads
 
     def learn(self, targets: Array) -> None:
@@ -393,3 +402,45 @@ class StackedNetwork:
         d_y = loss_gradient(self.loss, self.output - targets)
         if not np.all(np.isnan(targets)):
             self.optimizer.step(self.params, self.gradient(np.nan_to_num(d_y)))
+
+
+class BidirectionalNetwork(StackedNetwork):
+    """Two such stacks, the second from the newest tick back to the one that is answered for.
+
+    params: also those of the second, w_l0_reverse and so on; w_head (K, 2H). The answer at a tick
+    is for the one `lookahead` ticks before; until there is one it is meaningless.
+    """
+
+    def __init__(
+        self, cell: str, params: Weights, window: int, lookahead: int, loss: str,
+        optimizer: Optimizer,
+    ):  # fmt: skip
+        super().__init__(cell, params, window + lookahead, loss, optimizer)
+        self.lookahead = lookahead
+        self.xs: list[Array] = []
+        self.reverse: list[list[Step]] = []
+
+    def advance(self, x: Array) -> Array:
+        """Take one tick's inputs and return the answer."""
+        d = self.lookahead
+        self.xs = [*self.xs[-d:], x]
+        xs = np.array(self.xs[::-1])
+        self.move_on(x)
+        self.reverse = []
+        for number, state in enumerate(self.states):
+            weights = self.layer(number, "_reverse")
+            steps = sequence(self.cell.step, xs, np.zeros_like(state), weights)
+            self.reverse.append(steps)
+            xs = np.array([step.state[0] for step in steps])
+        if len(self.xs) > d:
+            self.h = np.append(self.tapes[-1][-1 - d].state[0], xs[-1])
+            self.output = self.params["w_head"] @ self.h + self.params["b_head"]
+        return self.output
+
+    def gradient(self, d_y: Array) -> Weights:
+        """Of the newest answer's loss, whose gradient with respect to it is d_y."""
+        grads = {"w_head": np.outer(d_y, self.h), "b_head": d_y}
+        d_h, d_h_reverse = np.split(d_y @ self.params["w_head"], 2)
+        known = [tape[: -self.lookahead] for tape in self.tapes]
+        grads |= self.stack_gradient(d_h, known)
+        return grads | self.stack_gradient(d_h_reverse, self.reverse, "_reverse")

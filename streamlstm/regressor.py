@@ -12,7 +12,7 @@ from .features import as_number, as_vector
 from .kernels import regressor as kernels
 from .layout import CLOCK
 from .model import FeatureModel
-from .network import check_learning, check_settings
+from .network import check_learning, check_lookahead, check_settings
 
 
 class LSTMRegressor(FeatureModel, Regressor):
@@ -54,6 +54,15 @@ class LSTMRegressor(FeatureModel, Regressor):
         Values of an embedding, which stands for the text of a feature that has text [8].
     seed
         Of the initial weights and embeddings; None draws one.
+    lookahead
+        d, ticks that an answer may wait for: the one given at a tick, as its features arrive, is
+        for the tick d before, whose target is learned then. The first d answers of a stream, or
+        after `reset_state`, are for ticks before it and mean nothing. Gradients that reach back to
+        the tick that is answered for take a window of more than d ticks.
+    bidirectional
+        Whether a second stack of `num_layers` layers runs from the newest tick back over the d
+        that followed the one that is answered for, anew at each tick [9]. Needs a lookahead,
+        learning "tbptt" and stride 1. The window then ends with the tick that is answered for.
 
     Notes
     -----
@@ -80,6 +89,8 @@ class LSTMRegressor(FeatureModel, Regressor):
     [7] Menick et al. (2021). A practical sparse approximation for real time recurrent learning.
         ICLR.
     [8] Bengio, Ducharme, Vincent & Janvin (2003). A neural probabilistic language model. JMLR 3.
+    [9] Graves & Schmidhuber (2005). Framewise phoneme classification with bidirectional LSTM and
+        other neural network architectures. Neural Networks 18.
 
     Examples
     --------
@@ -113,6 +124,8 @@ class LSTMRegressor(FeatureModel, Regressor):
         scaling: bool = True,
         embedding_size: int = 16,
         seed: int | None = 0,
+        lookahead: int = 0,
+        bidirectional: bool = False,
     ):
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -127,7 +140,10 @@ class LSTMRegressor(FeatureModel, Regressor):
         self.scaling = scaling
         self.embedding_size = embedding_size
         self.seed = seed
+        self.lookahead = lookahead
+        self.bidirectional = bidirectional
         check_learning(cell, learning, stride)
+        check_lookahead(lookahead, bidirectional, learning, stride)
         settings = check_settings(
             hidden_size, num_layers, window, stride, learning_rate, optimizer, loss, clip_norm,
             embedding_size=embedding_size,
@@ -155,11 +171,14 @@ class LSTMRegressor(FeatureModel, Regressor):
         target = as_number(y, "y")
         with self._lock:
             row = self._row(x)
+            if self.lookahead:
+                (target,) = self._delayed([target])
             self._kernels.learn_one(row, target, *self._network.buffers, self._stats)
 
     def predict_one(self, x: dict[Hashable, Any]) -> float:
         """Predict the target of the next tick; the model stays as it is.
 
+        With a lookahead of d ticks: the target of the tick d before the next, whose features are x.
         Names that have never been learned are ignored. 0 before the first target.
 
         Raises
@@ -184,7 +203,7 @@ class LSTMRegressor(FeatureModel, Regressor):
 
         Returns
         -------
-        The prediction, made before the target was seen.
+        The prediction, made before the target was seen; with a lookahead that of an earlier tick.
 
         Raises
         ------
@@ -195,6 +214,8 @@ class LSTMRegressor(FeatureModel, Regressor):
         target = as_number(y, "y")
         with self._lock:
             row = self._array_row(x)
+            if self.lookahead:
+                (target,) = self._delayed([target])
             return self._kernels.learn_one(row, target, *self._network.buffers, self._stats)
 
     def learn_many(self, X: Any, y: Any) -> np.ndarray:
@@ -210,7 +231,8 @@ class LSTMRegressor(FeatureModel, Regressor):
 
         Returns
         -------
-        (T,) predictions, each made before its target was seen.
+        (T,) predictions, each made before its target was seen. With a lookahead of d ticks row t is
+        for tick t - d, so that `predictions[d:]` are those of `y[:-d]`.
 
         Raises
         ------
@@ -222,6 +244,8 @@ class LSTMRegressor(FeatureModel, Regressor):
         predictions = np.empty(targets.size)
         with self._lock:
             matrix, buffers = self._matrix(X, targets.size), self._network.buffers
+            if self.lookahead:
+                targets = np.array(self._delayed(targets), np.float64)
             self._kernels.learn_many(predictions, matrix, targets, *buffers, self._stats)
         return predictions
 

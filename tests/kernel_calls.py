@@ -75,16 +75,18 @@ def scramble(n):
 
 def random_network(
     I=3, H=5, K=1, window=4, stride=1, loss="squared", optimizer="adam", rate=0.01, clip=1.0,
-    seed=0, windows=0, decay=0.0, layers=1, cell="lstm", learning="tbptt",
+    seed=0, windows=0, decay=0.0, layers=1, cell="lstm", learning="tbptt", lookahead=0,
 ) -> Network:  # fmt: skip
-    """A network whose head is not zero."""
+    """A network whose head is not zero; with a lookahead it is bidirectional."""
     kinds = LOSSES[loss], OPTIMIZERS[optimizer]
-    sizes = 0, H, K, window, stride, *kinds, windows, layers, 0, 0, 1, 0
+    directions = 2 if lookahead else 1
+    sizes = 0, H, K, window, stride, *kinds, windows, layers, 0, 0, 1, 0, lookahead, directions
     settings = Settings(*sizes, rate, clip, decay)
+    learning = "bidirectional" if lookahead else learning
     network = Network(settings, CLOCK.periods, seed, cell, learning)
     network.add_inputs(range(I))
     rng = np.random.default_rng(seed)
-    network.head.w[:] = rng.normal(size=(K, H))
+    network.head.w[:] = rng.normal(size=network.head.w.shape)
     network.head.b[:] = rng.normal(size=K)
     return network
 

@@ -29,14 +29,17 @@ def test_learns_what_words_mean(cell, learning):
     assert errors[-300:].mean() < 0.4 * np.abs(y - y.mean()).mean()
 
 
-def test_gradients_of_embeddings_equal_finite_differences():
+@pytest.mark.parametrize(
+    "parameters", [{}, {"num_layers": 2}, {"lookahead": 2, "bidirectional": True}]
+)
+def test_gradients_of_embeddings_equal_finite_differences(parameters):
     """Of the last tick's loss; a word comes twice in the window, another not at all."""
     words, n = ["red", "green", "red"], [0.5, -1.0, 2.0]
-    model = LSTMRegressor(
-        4, window=5, learning_rate=0.0, clip_norm=1e9, scaling=False, embedding_size=3
-    )
+    fixed = {"window": 5, "learning_rate": 0.0, "clip_norm": 1e9, "scaling": False}
+    model = LSTMRegressor(4, embedding_size=3, **fixed, **parameters)
     model.learn_many({"word": ["grey", "red", "green", "blue"], "n": [1.0] * 4}, [0.0] * 4)
-    model._network.head.w[:] = [[0.5, -1.0, 0.3, 0.8]]
+    head = model._network.head.w
+    head[:] = np.resize([0.5, -1.0, 0.3, 0.8, -0.7], head.shape)
     model.reset_state()
     state = pickle.dumps(model)
 
@@ -46,7 +49,8 @@ def test_gradients_of_embeddings_equal_finite_differences():
         other.learn_many({"word": words, "n": n}, [0.0] * 3)
         return (other.predict_one({"word": "blue", "n": 0.3}) - 2.0) ** 2 / 2
 
-    model.learn_many({"word": words, "n": n}, [0.0] * 3)
+    y = [2.0 if t == 3 - model.lookahead else 0.0 for t in range(3)]
+    model.learn_many({"word": words, "n": n}, y)
     model.learn_one({"word": "blue", "n": 0.3}, 2.0)
     network = model._network
     grads = network._table_in(network.scratch[: network.weights.size // 3])

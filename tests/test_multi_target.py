@@ -106,3 +106,21 @@ def test_bad_input_leaves_the_model_as_it_was():
     with pytest.raises(InputError, match="targets must have two dimensions"):
         model.learn_many({"x": [1.0, 2.0]}, [1.0, 2.0])
     assert pickle.dumps(model) == before
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_answers_may_wait_for_the_ticks_that_follow(bidirectional):
+    """Targets of one tick come from the next one; a late target waits like the others."""
+    x = np.random.default_rng(0).normal(size=4000)
+    y = {"next": np.append(x[1:], 0.0), "again": np.append(x[1:], 0.0)}
+    y["again"][:100] = np.nan
+    parameters = {"lookahead": 1, "bidirectional": bidirectional, "learning_rate": 0.01}
+    loop, chunks = (LSTMMultiTargetRegressor(8, **parameters) for _ in range(2))
+    looped = []
+    for t in range(200):
+        targets = {name: column[t] for name, column in y.items() if t >= 100 or name == "next"}
+        looped.append(loop.predict_one({"x": x[t]}))
+        loop.learn_one({"x": x[t]}, targets)
+    rows = chunks.learn_many({"x": x}, y)
+    assert np.array_equal([row["next"] for row in looped], rows[:200, 1])
+    assert np.abs(rows[-500:] - np.column_stack([x, x])[-500:]).mean() < 0.3

@@ -21,6 +21,7 @@ from .cells import trace_gradient, trace_step, traces_of, traces_size, work_of
 from .jit import jit_part
 from .linear import clear, copy
 from .stack import head_backward, move_on, top
+from .stack import peek as peek
 from .views import row
 
 
@@ -46,12 +47,13 @@ def layer_traces(net: NetworkViews, layer):
 def advance(rule, net: NetworkViews, x):
     """Take one tick's inputs."""
     s, m = net.settings, net.memory
-    move_on(net, m.states, m.tapes, 1, 0, x)
+    move_on(net, 0, m.states, m.tapes, 1, 0, x)
     copy(m.hs[0], top(net, m.states))
     for layer in range(s.num_layers):
         weights = layer_weights(net.cell, net.weights.params, s, layer)
         tape = layer_tape(net.cell, m.tapes, s, layer, 1)
         trace_step(net.cell, layer_traces(net, layer), tape, weights)
+    return top(net, m.states)
 
 
 @jit_part
@@ -59,14 +61,14 @@ def gradient(rule, net: NetworkViews, fresh):
     """Of the newest tick's loss; `fresh` is 1."""
     s, m, work = net.settings, net.memory, net.scratch
     clear(work.grads)
-    d_hs = layer_d_hs(work.d_hs, s, s.num_layers - 1)
+    d_hs = layer_d_hs(work.d_hs, s, s.num_layers - 1, 1)
     head_backward(net.d_head.w, net.d_head.b, d_hs, m.d_ys, m.hs, net.head.w, 0, 1)
     for n in range(s.num_layers):
         layer = s.num_layers - 1 - n
         I = inputs_of(s, layer)
         d_x = row(work.d_hs, 0, 0)
         if layer > 0:
-            d_x = layer_d_hs(work.d_hs, s, layer - 1)[0]
+            d_x = layer_d_hs(work.d_hs, s, layer - 1, 1)[0]
         elif s.categories > 0:
             d_x = work.d_xs[0]
         trace_gradient(
@@ -75,7 +77,7 @@ def gradient(rule, net: NetworkViews, fresh):
             d_x,
             layer_traces(net, layer),
             work_of(net.cell, work.work, 0, I, s.hidden_size, 1),
-            layer_d_hs(work.d_hs, s, layer)[0],
+            layer_d_hs(work.d_hs, s, layer, 1)[0],
             layer_tape(net.cell, m.tapes, s, layer, 1),
             layer_weights(net.cell, net.weights.params, s, layer),
         )

@@ -9,7 +9,7 @@ from .jit import jit_part
 from .linear import clear, copy
 from .loss import loss_gradient
 from .optimizer import clip_factor, optimizer_step, squared_norm
-from .stack import head, move_on, top
+from .stack import head
 from .views import row
 
 ALERT = 2.0  # factor of the learning rate for a while after a drift
@@ -19,8 +19,7 @@ ALERT = 2.0  # factor of the learning rate for a while after a drift
 def advance(net: NetworkViews, x):
     """Take one tick's inputs: state, tapes and `memory.output` move on. x: (I,) float32."""
     m, t = net.memory, net.clock[CLOCK.ticks] % net.settings.window
-    rules.advance(net.rule, net, x)
-    head(m.output, top(net, m.states), net.head.w, net.head.b)
+    head(m.output, rules.advance(net.rule, net, x), net.head.w, net.head.b)
     clear(m.d_ys[t])
     copy(m.embedded[t], net.scratch.embedded)
     net.clock[CLOCK.ticks] += 1
@@ -29,10 +28,7 @@ def advance(net: NetworkViews, x):
 @jit_part
 def peek(net: NetworkViews, x):
     """What `advance` would put into `memory.output`, on scratch alone: see `scratch.output`."""
-    work = net.scratch
-    copy(work.states, net.memory.states)
-    move_on(net, work.states, work.tapes, 1, 0, x)
-    head(work.output, top(net, work.states), net.head.w, net.head.b)
+    head(net.scratch.output, rules.peek(net.rule, net, x), net.head.w, net.head.b)
 
 
 @jit_part
@@ -97,9 +93,9 @@ def update(net: NetworkViews):
     embedding.update(net, rate, factor, updates)
     if s.weight_decay > 0.0:
         kept = np.float32(1.0 - rate * s.weight_decay)
-        K, H = net.head.w.shape
-        for layer in range(s.num_layers):
+        layers = s.directions * s.num_layers
+        for layer in range(layers):
             I = inputs_of(s, layer)
             start = weights_start(net.cell, s, layer)
-            shrink(row(flat.params, start, matrices_size(net.cell, I, H)), kept)
-        shrink(row(flat.params, weights_start(net.cell, s, s.num_layers), K * H), kept)
+            shrink(row(flat.params, start, matrices_size(net.cell, I, s.hidden_size)), kept)
+        shrink(row(flat.params, weights_start(net.cell, s, layers), net.head.w.size), kept)

@@ -4,17 +4,27 @@ A network is compiled for its rule as it is for its cell (see `cells`): the func
 for those of that name in the rule's file, which also has RULE, an instance of the rule's type.
 """
 
-from . import forward, tbptt
+from . import bidirectional, forward, tbptt
 from .jit import jit_choice
 
-RULES = {"tbptt": tbptt, "rtrl": forward, "snap1": forward}
+# By the estimators' parameter `learning`.
+LEARNING = {"tbptt": tbptt, "rtrl": forward, "snap1": forward}
+RULES = LEARNING | {"bidirectional": bidirectional}
 
 by_rule = jit_choice(lambda: {type(file.RULE): file for file in RULES.values()})
 
 
 @by_rule
 def advance(rule, net, x):
-    """Take one tick's inputs, (I,) float32: state, tapes and traces move on."""
+    """Take one tick's inputs, (I,) float32: state, tapes and traces move on.
+
+    Returns what the head reads: the outputs of the last layers, (directions H,).
+    """
+
+
+@by_rule
+def peek(rule, net, x):
+    """What `advance` would return, on scratch alone."""
 
 
 @by_rule

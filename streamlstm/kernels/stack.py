@@ -1,11 +1,15 @@
-"""Layers of cells, each reading the outputs of the one below, and the Dense head on the last."""
+"""Layers of cells, each reading the outputs of the one below, and the Dense head on the last.
+
+A network has a stack of `num_layers` layers that begins with layer 0, and in `bidirectional` a
+second one that begins with layer `num_layers`.
+"""
 
 import numpy as np
 
-from ..layout import NetworkViews, layer_state, layer_tape, layer_weights
-from .cells import step
+from ..layout import NetworkViews, inputs_of, layer_d_hs, layer_state, layer_tape, layer_weights
+from .cells import backward, step, work_of
 from .jit import jit_part
-from .linear import clear, rows_dot
+from .linear import clear, copy, rows_dot
 
 
 @jit_part
@@ -41,12 +45,12 @@ def head_backward(d_w_head, d_b_head, d_hs, d_ys, hs, w_head, newest, fresh):
 
 
 @jit_part
-def move_on(net: NetworkViews, states, tapes, T, t, x):
-    """Advance the states of all layers by one tick, writing row t of their tapes of T ticks."""
+def move_on(net: NetworkViews, first, states, tapes, T, t, x):
+    """Advance the stack that begins with layer `first`, writing row t of its tapes of T ticks."""
     s, below = net.settings, x
     for layer in range(s.num_layers):
         state = layer_state(net.cell, states, s, layer)
-        weights = layer_weights(net.cell, net.weights.params, s, layer)
+        weights = layer_weights(net.cell, net.weights.params, s, first + layer)
         step(net.cell, state, layer_tape(net.cell, tapes, s, layer, T), t, below, weights)
         below = state[0]
 
@@ -55,3 +59,35 @@ def move_on(net: NetworkViews, states, tapes, T, t, x):
 def top(net: NetworkViews, states):
     """The output of the last layer, (H,)."""
     return layer_state(net.cell, states, net.settings, net.settings.num_layers - 1)[0]
+
+
+@jit_part
+def peek(rule, net: NetworkViews, x):
+    """Of a network with one stack: see `rules`."""
+    work = net.scratch
+    copy(work.states, net.memory.states)
+    move_on(net, 0, work.states, work.tapes, 1, 0, x)
+    return top(net, work.states)
+
+
+@jit_part
+def stack_backward(net: NetworkViews, first, d_xs, tapes, T, newest, steps):
+    """Send `scratch.d_hs` of the last layer back through the stack that begins with layer `first`.
+
+    For `d_xs`, of its inputs, `tapes`, T, `newest` and `steps` see `cells.backward`; the gradients
+    are in `scratch.grads`.
+    """
+    s, work = net.settings, net.scratch
+    for n in range(s.num_layers):
+        layer = s.num_layers - 1 - n
+        backward(
+            net.cell,
+            layer_weights(net.cell, work.grads, s, first + layer),
+            layer_d_hs(work.d_hs, s, layer - 1, T) if layer > 0 else d_xs,
+            work_of(net.cell, work.work, 0, inputs_of(s, layer), s.hidden_size, T),
+            layer_d_hs(work.d_hs, s, layer, T),
+            layer_tape(net.cell, tapes, s, layer, T),
+            layer_weights(net.cell, net.weights.params, s, first + layer),
+            newest,
+            steps,
+        )
