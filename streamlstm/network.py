@@ -242,7 +242,7 @@ class Network:
         """Views of what is remembered, in an order that does not depend on the inputs."""
         cell, s = self.kind[0], self.settings
         memory = memory_views(cell, self.memory, s)
-        views: list[Any] = [memory[:5]]
+        views: list[Any] = [memory[:6]]
         for number in range(s.num_layers):
             views.append(layer_tape(cell, memory.tapes, s, number, s.window))
             if s.traces:

@@ -304,7 +304,7 @@ def test_new_weights_begin_a_sequence():
             {"bidirectional": True, "lookahead": 2, "cell": "elstm", "learning": "rtrl"},
             "learning='tbptt' and stride=1, got 'rtrl'",
         ),
-        ({"learning": "bidirectional"}, "learning must be one of tbptt, rtrl, got"),
+        ({"learning": "bidirectional"}, "learning must be one of tbptt, rtrl, snap1, got"),
     ],
 )
 def test_impossible_combinations_are_refused(parameters, message):
