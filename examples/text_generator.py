@@ -31,13 +31,13 @@ def source_code(size):
 
 def ngram_bits(text, alphabet):
     """Bits that an online n-gram model needs for each character."""
-    counts = defaultdict(Counter)
+    counts = defaultdict(Counter)  # of what followed each context
     bits = []
     for t, char in enumerate(text):
         p = 1 / alphabet
         contexts = [counts[text[t - n : t]] for n in range(min(t, ORDER) + 1)]
-        for context in contexts:  # from the shortest: each mixes its counts with those before
-            p = (context[char] + len(context) * p) / max(context.total() + len(context), 1) or p
+        for context in filter(None, contexts):  # from the shortest: each mixes its counts in
+            p = (context[char] + len(context) * p) / (context.total() + len(context))
         for context in contexts:
             context[char] += 1
         bits.append(-log2(p))
@@ -69,11 +69,13 @@ def write(model, char, size, seed=0):
     return "".join(text)
 
 
-def main(size=100_000, hidden_size=64):
+def main(size=100_000, hidden_size=128, learning_rate=0.004):
     """Score both models over ten stretches of the stream."""
     text = source_code(size)
     alphabet = len(set(text))
-    model = LSTMClassifier(hidden_size, window=20, stride=20, embedding_size=32)
+    model = LSTMClassifier(
+        hidden_size, window=20, stride=10, learning_rate=learning_rate, embedding_size=32
+    )
     lstm = lstm_bits(model, text, alphabet)
     ngram = ngram_bits(text, alphabet)[1:]
 
@@ -88,6 +90,6 @@ def main(size=100_000, hidden_size=64):
 
 if __name__ == "__main__":
     if "--full" in sys.argv:
-        main(size=2_000_000, hidden_size=256)
+        main(size=2_000_000, hidden_size=256, learning_rate=0.002)
     else:
         main()

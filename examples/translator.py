@@ -94,13 +94,13 @@ def memory(pairs, source):
     return max(pairs, key=lambda pair: len(words & pair[2]) / len(words | pair[2]))[1]
 
 
-def main(size=8_000, passes=3):
+def main(size=8_000, passes=3, hidden_size=128):
     """Learn, translate what is held out, score and show it."""
     draw = random.Random(0)
     unique = dict(phrase(draw) for _ in range(size + 200))
     pairs = [(source, target, set(tokens(source))) for source, target in unique.items()]
     learned, held_out = pairs[:-200], pairs[-200:]
-    model = LSTMClassifier(hidden_size=128, window=64, stride=64, embedding_size=32)
+    model = LSTMClassifier(hidden_size, window=64, stride=64, embedding_size=64)
     steps = passes * len(learned)
     for step in range(steps):
         model.learning_rate = 0.004 * (1 - 0.95 * step / steps)
@@ -121,6 +121,6 @@ def main(size=8_000, passes=3):
 
 if __name__ == "__main__":
     if "--full" in sys.argv:
-        main(size=20_000, passes=8)
+        main(size=20_000, passes=8, hidden_size=256)
     else:
         main()
