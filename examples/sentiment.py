@@ -75,7 +75,8 @@ def main(lines=None, passes=5):
         "bag of words": (bag | linear_model.LogisticRegression(optim.SGD(0.1)), bag_judges),
         "LSTM": (LSTMClassifier(32, window=256, stride=256, embedding_size=64), lstm_judges),
     }
-    print(f"{len(learned):,} reviews learned from, {len(held_out):,} held out")
+    good = sum(liked for _, liked in held_out) / len(held_out)
+    print(f"{len(learned):,} reviews learned from, {len(held_out):,} held out, {good:.1%} good")
     print("accuracy      first pass  held out")
     for name, (model, judges) in models.items():
         first = [judges(model, words, liked) == liked for words, liked in learned]

@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,9 @@ def row(shown, name):
 
 def test_text_generator_learns_to_spell(lab):
     shown = lab("text_generator", size=40_000)
-    lstm, _ = row(shown, "all")
-    assert lstm < 4.2, "characters alone, without their order, need 4.8 bits"
+    lstm, ngram = row(shown, "all")
+    assert lstm < 3.2, "characters alone, without their order, need 4.6 bits"
+    assert ngram < 2.6, "the one to beat is not weakened"
     written = shown.partition("written by the LSTM:\n")[2]
     assert len(written) > 400
     assert len(set(written) - set("etaoinshr_ \n")) > 5
@@ -56,25 +58,23 @@ def test_stock_prices_stay_at_the_last_value_within_honest_intervals(lab):
 
 def test_sentiment_beats_guessing(lab):
     shown = lab("sentiment")
-    assert "2,388 reviews learned from, 596 held out" in shown
+    assert "2,388 reviews learned from, 596 held out, " in shown
     _, bag = row(shown, "bag of words")
     _, lstm = row(shown, "LSTM")
     assert lstm > 0.64, "three in five are good"
-    assert lstm > bag - 0.1
-    assert "'it works great and i love it': good" in shown
+    assert bag > 0.75, "the one to beat is not weakened"
 
 
 def test_translator_beats_the_translation_memory(lab):
-    pytest.importorskip("babel")
-    pytest.importorskip("sacrebleu")
     shown = lab("translator")
     (memory,) = row(shown, "translation memory")
     (lstm,) = row(shown, "LSTM")
-    assert lstm > memory + 5
+    assert memory > 30, "the one to beat is not weakened"
+    assert lstm > 70
     assert " ->  " in shown
 
 
 def test_a_missing_extra_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "sacrebleu", None)
+    monkeypatch.setitem(sys.modules, "sacrebleu", None)
     with pytest.raises(SystemExit, match=r"pip install 'streamlstm\[examples\]'"):
         runpy.run_path(str(EXAMPLES / "translator.py"))
