@@ -26,7 +26,7 @@ from typing import NamedTuple
 import harness
 import numpy as np
 
-from streamlstm.kernels import network
+from streamlstm.kernels import cells, network, rules
 from streamlstm.kernels.jit import jit, jit_apart, jit_reduction
 from streamlstm.layout import CLOCK, Settings, network_views
 from streamlstm.network import Network, check_settings
@@ -230,8 +230,9 @@ RATE = Settings._fields.index("learning_rate")
 
 
 @cache
-def our_stream(kind: tuple) -> Callable[..., int]:
+def our_stream(cell: str) -> Callable[..., int]:
     """Compiled for one cell."""
+    kind = cells.CELLS[cell].CELL, rules.RULES["tbptt"].RULE
 
     @jit_apart
     def run(settings, weights, memory, scratch, clock, rng, rate, decay):
@@ -263,7 +264,7 @@ def ours(seed: int, decay: float, cell: str = "lstm") -> Stream:
     settings = check_settings(CELLS, 1, 20, 1, 0.0, "rmsprop", "squared", 1.0, output_size=S)
     net, rng = Network(settings, CLOCK.periods, seed, cell), np.random.default_rng(seed)
     net.add_inputs(range(S))
-    run = our_stream(net.kind)
+    run = our_stream(cell)
 
     def stream(learning: bool) -> int:
         net.reset_state()
@@ -301,11 +302,11 @@ def summary(streams: np.ndarray, lengths: np.ndarray) -> str:
     """Perfect, good and other networks in percent, each with its mean."""
     perfect = streams <= STREAMS
     good = ~perfect & (lengths > 1000)
-    cells = []
+    parts = []
     for chosen, values in ((perfect, streams), (good, lengths), (~perfect & ~good, lengths)):
         mean = f" ({values[chosen].mean():,.0f})" if chosen.any() else ""
-        cells.append(f"{100 * chosen.mean():.0f}{mean}")
-    return " / ".join(cells)
+        parts.append(f"{100 * chosen.mean():.0f}{mean}")
+    return " / ".join(parts)
 
 
 def main() -> None:

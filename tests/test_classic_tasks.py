@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from itertools import islice, pairwise
 
+import continual_reber
 import numpy as np
 import pytest
 import reber
@@ -181,3 +182,10 @@ def test_forget_gates_solve_what_is_not_solved_without():
     assert length == reber.LIMIT
     _, length = reber.train(reber.paper(3, 0.99, 1.0))
     assert length < 1000
+
+
+def test_a_stream_that_never_ends_needs_forget_gates():
+    """`examples/continual_reber.py`: without them at least the returning symbol is not foreseen."""
+    x, y = continual_reber.stream(continual_reber.LEARNED + continual_reber.FROZEN)
+    assert continual_reber.symbols_an_error("lstm", True, 0, x, y)[1] > 10_000
+    assert max(continual_reber.symbols_an_error("lstm1997", True, 0, x, y)) < 100

@@ -13,6 +13,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
     ("name", "shown"),
     [
         ("adding_problem", "of 2560 new ones wrong"),
+        ("continual_reber", "symbols between errors"),
         ("embed", "next six hours"),
         ("offline_then_online", "learning on"),
         ("replay_csv", "Result(ticks=8611"),
@@ -28,7 +29,8 @@ def test_example(name, shown, capsys, monkeypatch):
 
 def test_every_example_is_tested():
     found = {path.stem for path in EXAMPLES.glob("*.py")}
-    tasks = {"adding_problem", "temporal_order"}
+    tasks = {"adding_problem", "continual_reber", "temporal_order"}
+    labs = {"sentiment", "stock_price", "text_generator", "translator"}  # in test_labs.py
     assert found == {
         "embed",
         "replay_csv",
@@ -36,4 +38,5 @@ def test_every_example_is_tested():
         "offline_then_online",
         "classic_tasks",
         *tasks,
+        *labs,
     }

@@ -1,0 +1,60 @@
+"""Forecast market prices of the next day, and see how little there is to forecast.
+
+Markets leave hardly anything in yesterday's prices that says more of tomorrow than the last price
+does. A forecaster that claims better has usually seen the future. What can be had is an honest
+1.00, and intervals that hold the price as often as they say.
+
+Crude oil, USD a barrel, is `wti_oil_daily.csv` (public domain, see `examples/data`); the stocks are
+those of river's `SP500Stocks`, prices rebuilt from daily returns.
+
+Run with `python examples/stock_price.py`.
+"""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from streamlstm import LSTMForecaster
+
+try:
+    from river.datasets import SP500Stocks
+except ImportError as error:
+    raise SystemExit("needs river 0.26: pip install 'streamlstm[examples]'") from error
+
+DATA = Path(__file__).parent / "data" / "wti_oil_daily.csv"
+STOCKS = ("AAPL", "AMZN", "IBM", "JPM", "XOM")
+
+
+def prices():
+    """Name and prices, in the order they came, of each market."""
+    with DATA.open() as file:
+        oil = [float(row["price"] or "nan") for row in csv.DictReader(file)]  # nan on holidays
+    yield "oil", np.array(oil)
+    days = [x for x, _ in SP500Stocks()]
+    for stock in STOCKS:
+        yield stock, 100 * np.cumprod([1 + x[stock] / 100 for x in days])
+
+
+def main():
+    """Follow each market day by day."""
+    print("market    days  MAE  last value's  ratio  in 90% interval")
+    for name, values in prices():
+        model = LSTMForecaster(season=None)
+        forecasts, intervals = model.learn_many(values, alpha=0.1)
+        last = np.array([np.nan, *values[:-1]])
+        for t in range(1, len(last)):
+            last[t] = last[t - 1] if np.isnan(last[t]) else last[t]
+        scored = np.arange(len(values)) >= len(values) // 10
+        scored &= ~np.isnan(values)
+        error = np.abs(forecasts[:, 0] - values)[scored].mean()
+        naive = np.abs(last - values)[scored].mean()
+        held = (intervals[:, 0, 0] <= values) & (values <= intervals[:, 1, 0])
+        print(
+            f"{name:<6}{len(values):>8,}{error:>8.4f}{naive:>8.4f}{error / naive:>8.4f}"
+            f"{held[scored].mean():>8.1%}"
+        )
+
+
+if __name__ == "__main__":
+    main()
