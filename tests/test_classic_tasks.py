@@ -189,3 +189,8 @@ def test_a_stream_that_never_ends_needs_forget_gates():
     x, y = continual_reber.stream(continual_reber.LEARNED + continual_reber.FROZEN)
     assert continual_reber.symbols_an_error("lstm", True, 0, x, y)[1] > 10_000
     assert max(continual_reber.symbols_an_error("lstm1997", True, 0, x, y)) < 100
+
+
+def test_our_networks_are_compiled_for_their_cells():
+    """Their tokens are equal as tuples."""
+    assert reber.our_stream("lstm") is not reber.our_stream("lstm1997")
