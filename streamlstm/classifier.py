@@ -8,9 +8,7 @@ from river.base import Classifier
 
 from .errors import InputError
 from .kernels import classifier as kernels
-from .layout import CLOCK
 from .model import FeatureModel
-from .network import check_learning, check_lookahead, check_settings
 
 
 def _is_missing(label: Any) -> bool:
@@ -32,10 +30,8 @@ class LSTMClassifier(FeatureModel, Classifier):
         As in `LSTMRegressor`.
     learning_rate, optimizer, clip_norm, scaling
         As in `LSTMRegressor`.
-    embedding_size
+    embedding_size, seed
         As in `LSTMRegressor`.
-    seed
-        Of the initial weights and embeddings; None draws one.
     lookahead, bidirectional
         As in `LSTMRegressor`. A class is known once it has been learned, `lookahead` ticks after it
         came.
@@ -83,31 +79,26 @@ class LSTMClassifier(FeatureModel, Classifier):
         clip_norm: float = 1.0,
         scaling: bool = True,
         embedding_size: int = 16,
-        seed: int | None = 0,
         lookahead: int = 0,
         bidirectional: bool = False,
+        seed: int | None = 0,
     ):
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.cell = cell
-        self.learning = learning
-        self.window = window
-        self.stride = stride
-        self.learning_rate = learning_rate
-        self.optimizer = optimizer
-        self.clip_norm = clip_norm
-        self.scaling = scaling
-        self.embedding_size = embedding_size
-        self.seed = seed
-        self.lookahead = lookahead
-        self.bidirectional = bidirectional
-        check_learning(cell, learning, stride)
-        check_lookahead(lookahead, bidirectional, learning, stride)
-        settings = check_settings(
-            hidden_size, num_layers, window, stride, learning_rate, optimizer, "squared", clip_norm,
-            output_size=0, embedding_size=embedding_size,
-        )  # fmt: skip
-        self._build(settings, CLOCK.periods, seed, cell, learning)
+        super().__init__(
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            cell=cell,
+            learning=learning,
+            window=window,
+            stride=stride,
+            learning_rate=learning_rate,
+            optimizer=optimizer,
+            clip_norm=clip_norm,
+            scaling=scaling,
+            embedding_size=embedding_size,
+            lookahead=lookahead,
+            bidirectional=bidirectional,
+            seed=seed,
+        )
         self._classes: dict[Hashable, int] = {}
 
     @property

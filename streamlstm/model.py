@@ -13,7 +13,7 @@ from .errors import InputError
 from .features import Columns, as_column, as_table
 from .kernels.scaling import CATEGORY
 from .layout import CLOCK, SCALER, Scaler, Settings, scaler_views
-from .network import Network, check_number
+from .network import Network, check_learning, check_lookahead, check_number, check_settings
 
 
 class OnlineModel(abc.ABC):
@@ -90,18 +90,51 @@ class FeatureModel(OnlineModel):
     With a lookahead of d ticks targets wait here until the answer is given that they train.
     """
 
-    scaling: bool
-    lookahead: int = 0
-    bidirectional: bool = False
     _targets = 1  # channels of the scaler before those of the features
     _missing: Any = np.nan  # a target
 
-    def _build(
-        self, settings: Settings, counters: int, seed: int | None, cell: str, learning: str
-    ) -> None:
-        if self.bidirectional:
-            settings = settings._replace(lookahead=self.lookahead, directions=2)
-        super()._build(settings, counters, seed, cell, self._rule)
+    def __init__(
+        self,
+        hidden_size: int = 32,
+        num_layers: int = 1,
+        cell: str = "lstm",
+        learning: str = "tbptt",
+        window: int = 20,
+        stride: int = 1,
+        learning_rate: float = 0.002,
+        optimizer: str = "adam",
+        loss: str = "squared",
+        clip_norm: float = 1.0,
+        scaling: bool = True,
+        embedding_size: int = 16,
+        lookahead: int = 0,
+        bidirectional: bool = False,
+        seed: int | None = 0,
+    ):
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.cell = cell
+        self.learning = learning
+        self.window = window
+        self.stride = stride
+        self.learning_rate = learning_rate
+        self.optimizer = optimizer
+        self.loss = loss  # of a regressor
+        self.clip_norm = clip_norm
+        self.scaling = scaling
+        self.embedding_size = embedding_size
+        self.lookahead = lookahead
+        self.bidirectional = bidirectional
+        self.seed = seed
+        check_learning(cell, learning, stride)
+        check_lookahead(lookahead, bidirectional, learning, stride)
+        settings = check_settings(
+            hidden_size, num_layers, window, stride, learning_rate, optimizer, loss, clip_norm,
+            output_size=self._targets, embedding_size=embedding_size,
+        )  # fmt: skip
+        if bidirectional:
+            settings = settings._replace(lookahead=lookahead, directions=2)
+        self._build(settings, CLOCK.periods, seed, cell, self._rule)
         self._stats = self._new_stats(self._targets)
         self._begin()
 

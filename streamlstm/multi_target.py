@@ -8,9 +8,7 @@ from river.base import MultiTargetRegressor
 
 from .features import Columns, as_number, as_table
 from .kernels import regressor as kernels
-from .layout import CLOCK
 from .model import FeatureModel
-from .network import check_learning, check_lookahead, check_settings
 
 
 class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
@@ -24,9 +22,9 @@ class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
     ----------
     hidden_size, num_layers, cell, learning, window, stride
         As in `LSTMRegressor`.
-    learning_rate, optimizer, loss, clip_norm, scaling, embedding_size, seed
+    learning_rate, optimizer, loss, clip_norm, scaling
         As in `LSTMRegressor`.
-    lookahead, bidirectional
+    embedding_size, lookahead, bidirectional, seed
         As in `LSTMRegressor`.
 
     Examples
@@ -45,46 +43,8 @@ class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
     _missing = ()  # targets that may come later are missing as well
     _entries = staticmethod(kernels.entries)
 
-    def __init__(
-        self,
-        hidden_size: int = 32,
-        num_layers: int = 1,
-        cell: str = "lstm",
-        learning: str = "tbptt",
-        window: int = 20,
-        stride: int = 1,
-        learning_rate: float = 0.002,
-        optimizer: str = "adam",
-        loss: str = "squared",
-        clip_norm: float = 1.0,
-        scaling: bool = True,
-        embedding_size: int = 16,
-        seed: int | None = 0,
-        lookahead: int = 0,
-        bidirectional: bool = False,
-    ):
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.cell = cell
-        self.learning = learning
-        self.window = window
-        self.stride = stride
-        self.learning_rate = learning_rate
-        self.optimizer = optimizer
-        self.loss = loss
-        self.clip_norm = clip_norm
-        self.scaling = scaling
-        self.embedding_size = embedding_size
-        self.seed = seed
-        self.lookahead = lookahead
-        self.bidirectional = bidirectional
-        check_learning(cell, learning, stride)
-        check_lookahead(lookahead, bidirectional, learning, stride)
-        settings = check_settings(
-            hidden_size, num_layers, window, stride, learning_rate, optimizer, loss, clip_norm,
-            output_size=0, embedding_size=embedding_size,
-        )  # fmt: skip
-        self._build(settings, CLOCK.periods, seed, cell, learning)
+    def _build(self, *arguments: Any) -> None:
+        super()._build(*arguments)
         self._target_columns = Columns()
 
     @property

@@ -10,9 +10,7 @@ from river.base import Regressor
 from . import interop
 from .features import as_number, as_vector
 from .kernels import regressor as kernels
-from .layout import CLOCK
 from .model import FeatureModel
-from .network import check_learning, check_lookahead, check_settings
 
 
 class LSTMRegressor(FeatureModel, Regressor):
@@ -52,8 +50,6 @@ class LSTMRegressor(FeatureModel, Regressor):
         as they are.
     embedding_size
         Values of an embedding, which stands for the text of a feature that has text [8].
-    seed
-        Of the initial weights and embeddings; None draws one.
     lookahead
         d, ticks that an answer may wait for: the one given at a tick, as its features arrive, is
         for the tick d before, whose target is learned then. The first d answers of a stream, or
@@ -63,6 +59,8 @@ class LSTMRegressor(FeatureModel, Regressor):
         Whether a second stack of `num_layers` layers runs from the newest tick back over the d
         that followed the one that is answered for, anew at each tick [9]. Needs a lookahead,
         learning "tbptt" and stride 1. The window then ends with the tick that is answered for.
+    seed
+        Of the initial weights and embeddings; None draws one.
 
     Notes
     -----
@@ -108,47 +106,6 @@ class LSTMRegressor(FeatureModel, Regressor):
     """
 
     _entries = staticmethod(kernels.entries)
-
-    def __init__(
-        self,
-        hidden_size: int = 32,
-        num_layers: int = 1,
-        cell: str = "lstm",
-        learning: str = "tbptt",
-        window: int = 20,
-        stride: int = 1,
-        learning_rate: float = 0.002,
-        optimizer: str = "adam",
-        loss: str = "squared",
-        clip_norm: float = 1.0,
-        scaling: bool = True,
-        embedding_size: int = 16,
-        seed: int | None = 0,
-        lookahead: int = 0,
-        bidirectional: bool = False,
-    ):
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.cell = cell
-        self.learning = learning
-        self.window = window
-        self.stride = stride
-        self.learning_rate = learning_rate
-        self.optimizer = optimizer
-        self.loss = loss
-        self.clip_norm = clip_norm
-        self.scaling = scaling
-        self.embedding_size = embedding_size
-        self.seed = seed
-        self.lookahead = lookahead
-        self.bidirectional = bidirectional
-        check_learning(cell, learning, stride)
-        check_lookahead(lookahead, bidirectional, learning, stride)
-        settings = check_settings(
-            hidden_size, num_layers, window, stride, learning_rate, optimizer, loss, clip_norm,
-            embedding_size=embedding_size,
-        )  # fmt: skip
-        self._build(settings, CLOCK.periods, seed, cell, learning)
 
     def learn_one(self, x: dict[Hashable, Any], y: float) -> None:
         """Advance by one tick and learn its target.
