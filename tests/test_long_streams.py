@@ -26,9 +26,9 @@ def test_a_million_ticks(kind, preset, ticks):
     model = LSTMForecaster(preset=preset, hidden_size=4, window=4, season=7, horizon=2)
     seconds = []
     for chunk in np.array_split(STREAMS[kind][:ticks], 100):
-        start = time.perf_counter()
+        start = time.thread_time()
         forecasts = model.learn_many(chunk, horizon=2)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.thread_time() - start)
         assert np.isfinite(forecasts[1:]).all()
     assert min(seconds[-30:]) <= 1.2 * min(seconds[10:40])  # the first have less to learn from
     assert np.isfinite(model.forecast(100)).all()

@@ -6,38 +6,72 @@ from river import checks, compose, datasets, evaluate, metrics, preprocessing, t
 from streamlstm import LSTMClassifier, LSTMForecaster, LSTMMultiTargetRegressor, LSTMRegressor
 from streamlstm.kernels.cells import CELLS
 
-MODELS = [
+OTHERS = [cell for cell in CELLS if cell != "lstm"]
+FORECASTERS = [
     LSTMForecaster(),
     LSTMForecaster(seed=None, season=4),
+    *(LSTMForecaster(hidden_size=4, cell=cell) for cell in OTHERS),
+]
+REGRESSORS = [
     LSTMRegressor(),
     LSTMRegressor(seed=None),
+    *(LSTMRegressor(hidden_size=4, cell=cell, num_layers=2) for cell in CELLS),
+    *(LSTMRegressor(cell=c, learning=f.FORWARD) for c, f in CELLS.items() if f.FORWARD),
+    LSTMRegressor(hidden_size=4, lookahead=2, bidirectional=True),
+]
+CLASSIFIERS = [
     LSTMClassifier(),
     LSTMClassifier(seed=None),
-    *(LSTMRegressor(hidden_size=4, cell=cell, num_layers=2) for cell in CELLS),
-    *(LSTMClassifier(hidden_size=4, cell=cell) for cell in CELLS if cell != "lstm"),
-    *(LSTMForecaster(hidden_size=4, cell=cell) for cell in CELLS if cell != "lstm"),
-    LSTMRegressor(cell="elstm", learning="rtrl"),
-    LSTMMultiTargetRegressor(),
-    *(LSTMMultiTargetRegressor(hidden_size=4, cell=cell) for cell in CELLS if cell != "lstm"),
-    LSTMRegressor(hidden_size=4, lookahead=2, bidirectional=True),
+    *(LSTMClassifier(hidden_size=4, cell=cell) for cell in OTHERS),
     LSTMClassifier(hidden_size=4, lookahead=2, bidirectional=True),
 ]
-CHECKS = [
-    pytest.param(
-        model,
-        check,
-        id=f"{model}-{model.cell}-{model.learning}-seed={model.seed}"
-        f"-{getattr(model, 'lookahead', 0)}late-{check.__name__}",
-    )
-    for model in MODELS
-    for check in checks.yield_checks(model)
-    if check.__name__ not in model._unit_test_skips()
+MULTI_TARGET = [
+    LSTMMultiTargetRegressor(),
+    *(LSTMMultiTargetRegressor(hidden_size=4, cell=cell) for cell in OTHERS),
 ]
 
 
-@pytest.mark.parametrize(("model", "check"), CHECKS)
-def test_contract(model, check):
-    check(model.clone())
+def contract_of(models):
+    """Every check that river has for them."""
+    checked = [
+        pytest.param(
+            model,
+            check,
+            id=f"{model}-{model.cell}-{model.learning}-seed={model.seed}"
+            f"-{getattr(model, 'lookahead', 0)}late-{check.__name__}",
+        )
+        for model in models
+        for check in checks.yield_checks(model)
+        if check.__name__ not in model._unit_test_skips()
+    ]
+    return pytest.mark.parametrize(("model", "check"), checked)
+
+
+class TestForecasters:  # a class each, so that workers can share them out
+    @contract_of(FORECASTERS)
+    def test_contract(self, model, check):
+        check(model.clone())
+
+
+class TestRegressors:
+    @contract_of(REGRESSORS)
+    def test_contract(self, model, check):
+        check(model.clone())
+
+
+class TestClassifiers:
+    @contract_of(CLASSIFIERS)
+    def test_contract(self, model, check):
+        check(model.clone())
+
+
+class TestMultiTargetRegressors:
+    @contract_of(MULTI_TARGET)
+    def test_contract(self, model, check):
+        check(model.clone())
+
+
+MODELS = [*FORECASTERS, *REGRESSORS, *CLASSIFIERS, *MULTI_TARGET]
 
 
 def test_no_check_is_skipped_but_one_of_classifiers_with_a_lookahead():
