@@ -21,7 +21,7 @@ class Tape:
         self.h_prevs, self.inputs = np.zeros((T, H), f), np.zeros((T, I), f)
         self.gates = np.zeros((T, 4 * H), f)
         self.d_w, self.d_b = np.zeros((H + I, 3 * H), f), np.zeros(4 * H, f)
-        self.d_zs, self.d_xzs = np.zeros((T, 3 * H), f), np.zeros((T, 3 * H), f)
+        self.d_zs = np.zeros((T, 4 * H), f)
         self.d_bh, self.d_h, self.d_u = np.zeros(3 * H, f), np.zeros(H, f), np.zeros(H, f)
 
     def forward(self, xs, w, b):
@@ -31,7 +31,7 @@ class Tape:
 
     def backward(self, d_hs, w, newest, steps):
         gru.gru_backward(
-            self.d_w, self.d_b, self.d_zs, self.d_xzs, self.d_bh, self.d_h, self.d_u, d_hs,
+            self.d_w, self.d_b, self.d_zs, self.d_bh, self.d_h, self.d_u, d_hs,
             self.h_prevs, self.inputs, self.gates, w, newest, steps,
         )  # fmt: skip
 

@@ -23,7 +23,7 @@ from .linear import (
     copy,
     diagonals,
     input_gradients,
-    outer_sum,
+    outer_sum_columns,
     rows_dot,
 )
 from .scalar import ONE, sigmoid, tanh
@@ -105,14 +105,11 @@ def gru_sequence(hs, h, h_prevs, inputs, gates, sums, xs, w, b):
 
 
 @jit
-def gru_backward(
-    d_w, d_b, d_zs, d_xzs, d_bh, d_h, d_u, d_hs, h_prevs, inputs, gates, w, newest, steps
-):
+def gru_backward(d_w, d_b, d_zs, d_bh, d_h, d_u, d_hs, h_prevs, inputs, gates, w, newest, steps):
     """Back-propagate through the last `steps` ticks of the tape.
 
     d_w: (H + I, 3H) and d_b: (4H,) weight gradients, overwritten.
-    d_zs, d_xzs: (T, 3H) gradients of what h_prev and x add to the columns of w, that is of
-    r, z, q and of r, z, n before activation, one row a tick, overwritten.
+    d_zs: (T, 4H) gradients of r, z, q and n before activation, one row a tick, overwritten.
     d_bh: (3H,) and d_u: (H,) work space.
     d_h: (H,) gradient with respect to the state after the newest tick on entry, and before the
     oldest tick on return.
@@ -136,27 +133,26 @@ def gru_backward(
             store2(d_zs, t, j, d_r)
             store2(d_zs, t, H + j, d_z)
             store2(d_zs, t, 2 * H + j, d_q)
-            store2(d_xzs, t, j, d_r)
-            store2(d_xzs, t, H + j, d_z)
-            store2(d_xzs, t, 2 * H + j, d_n)
+            store2(d_zs, t, 3 * H + j, d_n)
             store(d_h, j, d_hj)
         for j in range(whole, H):
-            d_r, d_z, d_q, d_n, d_h[j] = activate_backward(
-                d_h[j] + d_u[j] + d_hs[t, j],
-                gates[t, j],
-                gates[t, H + j],
-                gates[t, 2 * H + j],
-                gates[t, 3 * H + j],
-                h_prevs[t, j],
+            d_zs[t, j], d_zs[t, H + j], d_zs[t, 2 * H + j], d_zs[t, 3 * H + j], d_h[j] = (
+                activate_backward(
+                    d_h[j] + d_u[j] + d_hs[t, j],
+                    gates[t, j],
+                    gates[t, H + j],
+                    gates[t, 2 * H + j],
+                    gates[t, 3 * H + j],
+                    h_prevs[t, j],
+                )
             )
-            d_zs[t, j], d_zs[t, H + j], d_zs[t, 2 * H + j] = d_r, d_z, d_q
-            d_xzs[t, j], d_xzs[t, H + j], d_xzs[t, 2 * H + j] = d_r, d_z, d_n
-        rows_dot(d_u, w[:H], d_zs[t], k % 2 == 1)
+        rows_dot(d_u, w[:H], d_zs[t], k % 2 == 1)  # r, z, q
     for j in range(H):
         d_h[j] += d_u[j]
-    outer_sum(d_w[:H], d_bh, h_prevs[:steps], d_zs[:steps])
-    outer_sum(d_w[H:], d_b[: 3 * H], inputs[:steps], d_xzs[:steps])
+    outer_sum_columns(d_w[:H], d_bh, h_prevs[:steps], d_zs[:steps], 0, 0, 3 * H)
     copy(d_b[3 * H :], d_bh[2 * H :])
+    outer_sum_columns(d_w[H:], d_b, inputs[:steps], d_zs[:steps], 0, 0, 2 * H)
+    outer_sum_columns(d_w[H:], d_b, inputs[:steps], d_zs[:steps], 2 * H, 3 * H, H)
 
 
 class Weights(NamedTuple):
@@ -217,8 +213,7 @@ def tape_of(cell, buffer, start, I, H, T):
 class Work(NamedTuple):
     """Of a backward pass."""
 
-    d_zs: np.ndarray  # (T, 3H)
-    d_xzs: np.ndarray  # (T, 3H)
+    d_zs: np.ndarray  # (T, 4H) r, z, q, n
     d_bh: np.ndarray  # (3H,)
     d_h: np.ndarray  # (H,)
     d_u: np.ndarray  # (H,)
@@ -227,18 +222,16 @@ class Work(NamedTuple):
 @jit_part
 def work_size(cell, I, H, T):
     """Length of `Work`."""
-    return 2 * room(T * 3 * H) + room(3 * H) + 2 * room(H)
+    return room(T * 4 * H) + room(3 * H) + 2 * room(H)
 
 
 @jit_part
 def work_of(cell, buffer, start, I, H, T):
     """Open `Work`."""
-    d_xzs = start + room(T * 3 * H)
-    d_bh = d_xzs + room(T * 3 * H)
+    d_bh = start + room(T * 4 * H)
     d_h = d_bh + room(3 * H)
     return Work(
-        matrix(buffer, start, T, 3 * H),
-        matrix(buffer, d_xzs, T, 3 * H),
+        matrix(buffer, start, T, 4 * H),
         row(buffer, d_bh, 3 * H),
         row(buffer, d_h, H),
         row(buffer, d_h + room(H), H),
@@ -259,12 +252,14 @@ def backward(cell, grads, d_xs, work, d_hs, tape, weights, newest, steps):
     """Through the last `steps` ticks."""
     clear(work.d_h)
     gru_backward(
-        grads.w, grads.b, work.d_zs, work.d_xzs, work.d_bh, work.d_h, work.d_u, d_hs,
+        grads.w, grads.b, work.d_zs, work.d_bh, work.d_h, work.d_u, d_hs,
         tape.h_prevs, tape.inputs, tape.gates, weights.w, newest, steps,
     )  # fmt: skip
     if d_xs.shape[0] > 0:
         H = d_hs.shape[1]
-        input_gradients(d_xs, weights.w[H:], work.d_xzs, steps)
+        for t in range(steps):  # of r, z and n
+            copy(work.d_zs[t, 2 * H : 3 * H], work.d_zs[t, 3 * H :])
+        input_gradients(d_xs, weights.w[H:], work.d_zs, steps)
 
 
 def initialise(cell, weights):
@@ -365,7 +360,7 @@ def trace_gradient(cell, grads, d_x, traces, work, d_h, tape, weights):
     add_by_traces(matrix(grads.b, 0, 1, 4 * H), matrix(traces.b, 0, 1, 4 * H), d_h)
     add_by_traces(grads.w, traces.w, d_h)
     if d_x.size > 0:
-        gates, d_z = tape.gates[0], work.d_xzs[0]
+        gates, d_z = tape.gates[0], work.d_zs[0]
         for j in range(H):
             d_z[j], d_z[H + j], _, d_z[2 * H + j], _ = activate_backward(
                 d_h[j], gates[j], gates[H + j], gates[2 * H + j], gates[3 * H + j],

@@ -133,8 +133,13 @@ def outer_sum(d_w, d_b, xs, d_zs):
     d_w = xs' d_zs, d_b = sum of d_zs over rows.
     d_w: (M, N), d_b: (N,), xs: (T, M), d_zs: (T, N).
     """
+    outer_sum_columns(d_w, d_b, xs, d_zs, 0, 0, d_zs.shape[1])
+
+
+@jit
+def outer_sum_columns(d_w, d_b, xs, d_zs, to, of, N):
+    """`outer_sum` of N columns alone: of d_zs from `of` on, of d_w and d_b from `to` on."""
     T, M = xs.shape
-    N = d_zs.shape[1]
     n = 0
     while n < N and 2 * LANES <= N:
         n = min(n, N - 2 * LANES)
@@ -143,7 +148,7 @@ def outer_sum(d_w, d_b, xs, d_zs):
             m = min(m, M - 4)
             a0 = a1 = b0 = b1 = c0 = c1 = d0 = d1 = splat(ZERO)
             for t in range(T):
-                z0, z1 = load2(d_zs, t, n), load2(d_zs, t, n + LANES)
+                z0, z1 = load2(d_zs, t, of + n), load2(d_zs, t, of + n + LANES)
                 x0, x1 = splat(xs[t, m]), splat(xs[t, m + 1])
                 x2, x3 = splat(xs[t, m + 2]), splat(xs[t, m + 3])
                 a0 += x0 * z0
@@ -154,37 +159,49 @@ def outer_sum(d_w, d_b, xs, d_zs):
                 c1 += x2 * z1
                 d0 += x3 * z0
                 d1 += x3 * z1
-            store2(d_w, m, n, a0)
-            store2(d_w, m, n + LANES, a1)
-            store2(d_w, m + 1, n, b0)
-            store2(d_w, m + 1, n + LANES, b1)
-            store2(d_w, m + 2, n, c0)
-            store2(d_w, m + 2, n + LANES, c1)
-            store2(d_w, m + 3, n, d0)
-            store2(d_w, m + 3, n + LANES, d1)
+            store2(d_w, m, to + n, a0)
+            store2(d_w, m, to + n + LANES, a1)
+            store2(d_w, m + 1, to + n, b0)
+            store2(d_w, m + 1, to + n + LANES, b1)
+            store2(d_w, m + 2, to + n, c0)
+            store2(d_w, m + 2, to + n + LANES, c1)
+            store2(d_w, m + 3, to + n, d0)
+            store2(d_w, m + 3, to + n + LANES, d1)
             m += 4
         for k in range(m, M):  # fewer rows than a block
             a0 = a1 = splat(ZERO)
             for t in range(T):
-                a0 += splat(xs[t, k]) * load2(d_zs, t, n)
-                a1 += splat(xs[t, k]) * load2(d_zs, t, n + LANES)
-            store2(d_w, k, n, a0)
-            store2(d_w, k, n + LANES, a1)
+                a0 += splat(xs[t, k]) * load2(d_zs, t, of + n)
+                a1 += splat(xs[t, k]) * load2(d_zs, t, of + n + LANES)
+            store2(d_w, k, to + n, a0)
+            store2(d_w, k, to + n + LANES, a1)
         a0 = a1 = splat(ZERO)
         for t in range(T):
-            a0 += load2(d_zs, t, n)
-            a1 += load2(d_zs, t, n + LANES)
-        store(d_b, n, a0)
-        store(d_b, n + LANES, a1)
+            a0 += load2(d_zs, t, of + n)
+            a1 += load2(d_zs, t, of + n + LANES)
+        store(d_b, to + n, a0)
+        store(d_b, to + n + LANES, a1)
         n += 2 * LANES
-    for k in range(n, N):  # fewer columns than a block
-        d_b[k] = ZERO
-        for t in range(T):
-            d_b[k] += d_zs[t, k]
+    while n < N and LANES <= N:  # fewer columns than a block
+        n = min(n, N - LANES)
         for m in range(M):
-            d_w[m, k] = ZERO
+            a0 = splat(ZERO)
             for t in range(T):
-                d_w[m, k] += xs[t, m] * d_zs[t, k]
+                a0 += splat(xs[t, m]) * load2(d_zs, t, of + n)
+            store2(d_w, m, to + n, a0)
+        a0 = splat(ZERO)
+        for t in range(T):
+            a0 += load2(d_zs, t, of + n)
+        store(d_b, to + n, a0)
+        n += LANES
+    for k in range(n, N):  # fewer than a vector has lanes
+        d_b[to + k] = ZERO
+        for t in range(T):
+            d_b[to + k] += d_zs[t, of + k]
+        for m in range(M):
+            d_w[m, to + k] = ZERO
+            for t in range(T):
+                d_w[m, to + k] += xs[t, m] * d_zs[t, of + k]
 
 
 @jit_part
