@@ -22,6 +22,7 @@ NAMES = [
     "roofline",
     "cold_start",
     "threads",
+    "fleet",
 ]
 # To be run one by one: they need a folder of streams, or long.
 ALONE = ["accuracy", "leave_one_out", "ett", "reber", "sequences"]

@@ -5,14 +5,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .classifier import LSTMClassifier
+    from .fleet import ForecasterFleet
     from .forecaster import LSTMForecaster
     from .multi_target import LSTMMultiTargetRegressor
     from .regressor import LSTMRegressor
 
-__all__ = ["LSTMClassifier", "LSTMForecaster", "LSTMMultiTargetRegressor", "LSTMRegressor"]
+__all__ = [
+    "ForecasterFleet",
+    "LSTMClassifier",
+    "LSTMForecaster",
+    "LSTMMultiTargetRegressor",
+    "LSTMRegressor",
+]
 __version__ = version("streamlstm")
 
 _MODULES = {
+    "ForecasterFleet": "fleet",
     "LSTMClassifier": "classifier",
     "LSTMForecaster": "forecaster",
     "LSTMMultiTargetRegressor": "multi_target",

@@ -2,7 +2,7 @@
 
 import numbers
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,6 +54,14 @@ class Preset(NamedTuple):
 
 
 PRESETS = {"accurate": Preset(16, 0.2, "absolute"), "fast": Preset(0, 0.0, "huber")}
+
+
+class Part(NamedTuple):
+    """Ticks to learn from in one go."""
+
+    values: np.ndarray  # (T,)
+    features: np.ndarray  # (T, F)
+    rows: slice | None  # which of those that were handed over; None for ticks that never came
 
 
 def _check_experts(experts: Any) -> None:
@@ -232,7 +240,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
         check_learning(cell, learning, stride, replay)
         if replay and not batched:
             raise ParameterError('replay needs one layer, cell="lstm" and learning="tbptt"')
-        _check_horizon(horizon)
+        check_horizon(horizon)
         settings = check_settings(
             hidden_size,
             num_layers,
@@ -406,14 +414,14 @@ class LSTMForecaster(OnlineModel, Forecaster):
             If something is not a number or the lengths differ. The model has not changed then.
 
         """
-        _check_horizon(horizon)
+        check_horizon(horizon)
         values = as_vector(ys, "ys")
         table = as_table(features, values.size)
         times = None if timestamps is None else as_times(timestamps, values.size)
         forecasts = np.empty((values.size, horizon))
         bounds, places = NO_BOUNDS, NO_PLACES
         if alpha is not None:
-            bounds, places = np.empty((values.size, 2, horizon)), _places(alpha)
+            bounds, places = np.empty((values.size, 2, horizon)), interval_places(alpha)
         with self._lock:
             self._add_features(list(table))
             matrix = self._columns.matrix(table, values.size)
@@ -445,7 +453,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
             If `xs` has another length than the horizon or holds something that is not a number.
 
         """
-        _check_horizon(horizon)
+        check_horizon(horizon)
         if xs is None and horizon <= self.horizon and not self._known.size:
             with self._lock:  # they are ready
                 ticks = int(self._network.clock[CLOCK.values])
@@ -489,7 +497,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
             As `forecast`.
 
         """
-        return self._quantiles(horizon, _places(alpha), xs)
+        return self._quantiles(horizon, interval_places(alpha), xs)
 
     def forecast_quantiles(
         self,
@@ -527,7 +535,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
 
     def _quantiles(self, horizon: int, places: np.ndarray, xs: Any) -> list[tuple[Any, ...]]:
         """`horizon` tuples of the quantiles at these places, (Q,)."""
-        _check_horizon(horizon)
+        check_horizon(horizon)
         path, bounds = np.empty(horizon), np.empty((places.size, horizon))
         self._path(path, bounds, places, xs)
         if np.isnan(path[0]):
@@ -549,14 +557,25 @@ class LSTMForecaster(OnlineModel, Forecaster):
         features: np.ndarray,
         times: np.ndarray | None,
     ) -> None:
-        """Learn from T ticks, stopping where there is something to do between ticks.
+        """Learn from T ticks: see `kernels.forecaster.learn_ticks`; times: (T,) nanoseconds."""
+        for part in self._parts(values, features, times):
+            rows, ticks = part.rows, part.values.size
+            self._kernels.learn_many(
+                np.empty((ticks, 1)) if rows is None else forecasts[rows],
+                NO_BOUNDS if rows is None else bounds[rows],
+                places, part.values, part.features, self._known,
+                self._work_for(forecasts.shape[1]),  # a review may have changed its size
+                *self._buffers,
+            )  # fmt: skip
 
-        See `kernels.forecaster.learn_many`; times: (T,) nanoseconds.
-        """
+    def _parts(
+        self, values: np.ndarray, features: np.ndarray, times: np.ndarray | None
+    ) -> Iterator[Part]:
+        """T ticks in parts, between which there is something to do: what the next one waits for."""
         start, finder = 0, self._finder
         while start < values.size:
             if finder is not None and times is not None:
-                self._fill_gap(finder, int(times[start]))
+                yield from self._gap(finder, int(times[start]))
             stop = min(values.size, start + self._due())
             if finder is not None and times is not None:
                 stop = start + finder.until_gap(times[start:stop])
@@ -568,16 +587,12 @@ class LSTMForecaster(OnlineModel, Forecaster):
             if finder is not None and finder.irregular and times is not None:
                 elapsed = self._columns.index[ELAPSED]
                 rows[:, elapsed] = np.log1p(finder.seconds_before(times[part]))
-            work = self._work_for(forecasts.shape[1])  # a review may have changed its size
-            self._kernels.learn_many(
-                forecasts[part], bounds[part], places, values[part], rows, self._known,
-                work, *self._buffers,
-            )  # fmt: skip
+            yield Part(values[part], rows, part)
             self._look_after(None if times is None else times[part])
             start = stop
 
-    def _fill_gap(self, finder: SeasonFinder, time: int) -> None:
-        """Pass over ticks that should have come before the one of this time, as missing ones.
+    def _gap(self, finder: SeasonFinder, time: int) -> Iterator[Part]:
+        """Ticks that should have come before the one of this time, as missing ones.
 
         Only where ticks come day and night, and for gaps of up to one season.
         """
@@ -585,10 +600,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
         while times.size:
             count = min(times.size, self._due())
             nothing = np.full((count, len(self._columns.index)), np.nan)
-            self._kernels.learn_many(
-                np.empty((count, 1)), NO_BOUNDS, NO_PLACES, np.full(count, np.nan), nothing,
-                self._known, self._work, *self._buffers,
-            )  # fmt: skip
+            yield Part(np.full(count, np.nan), nothing, None)
             self._look_after(times[:count])
             times = times[count:]
 
@@ -662,6 +674,11 @@ class LSTMForecaster(OnlineModel, Forecaster):
         if horizon <= self.horizon:
             return self._work
         return np.zeros(work_size(self._shape, horizon))
+
+    def _work_in(self, other: "LSTMForecaster") -> None:
+        """Share the work space of another, if it is as large; not to be used at the same time."""
+        if self._work.size == other._work.size and self._network.work_in(other._network):
+            self._work = other._work
 
     def __getstate__(self) -> dict[str, Any]:
         rebuilt = ("_work", "_issued")
@@ -768,7 +785,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
         committee.weights[:] /= committee.weights.sum(axis=1, keepdims=True)
 
 
-def _places(alpha: float) -> np.ndarray:
+def interval_places(alpha: float) -> np.ndarray:
     """(2,) places of the two ends of an interval among LEVELS."""
     if not isinstance(alpha, numbers.Real) or not 2 * LEVELS[0] <= alpha <= 1:
         raise ParameterError(f"alpha must be from {2 * LEVELS[0]:g} to 1, got {alpha!r}")
@@ -784,6 +801,7 @@ def _places_of(levels: Any) -> np.ndarray:
     return np.interp(np.log(sought / (1 - sought)), odds, np.arange(LEVELS.size))
 
 
-def _check_horizon(horizon: int) -> None:
+def check_horizon(horizon: int) -> None:
+    """ParameterError unless it is a number of ticks."""
     if not isinstance(horizon, (int, np.integer)) or isinstance(horizon, bool) or horizon < 1:
         raise ParameterError(f"horizon must be a whole number of at least 1, got {horizon!r}")

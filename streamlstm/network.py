@@ -174,9 +174,19 @@ class Network:
         self.settings_array = np.array(s, np.float64)
         self.weights = aligned_zeros(3 * params_size(cell, s))
         self.memory = aligned_zeros(memory_size(cell, s))
-        self.scratch = aligned_zeros(scratch_size(cell, s) + windows_size(s))
+        self._use_scratch(aligned_zeros(scratch_size(cell, s) + windows_size(s)))
+
+    def _use_scratch(self, scratch: np.ndarray) -> None:
+        self.scratch = scratch
         # What every kernel takes.
         self.buffers = (self.settings_array, self.weights, self.memory, self.scratch, self.clock)
+
+    def work_in(self, other: "Network") -> bool:
+        """Share the scratch space of another network if it is as large; whether it is."""
+        alike = self.scratch.size == other.scratch.size
+        if alike:
+            self._use_scratch(other.scratch)
+        return alike
 
     def _initial(self, rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
         """Uniform in +-1/sqrt(H), PyTorch's choice: it does not depend on the number of inputs."""

@@ -15,6 +15,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
         ("adding_problem", "of 2560 new ones wrong"),
         ("continual_reber", "symbols between errors"),
         ("embed", "next six hours"),
+        ("fleet", "worst   error"),
         ("offline_then_online", "learning on"),
         ("replay_csv", "Result(ticks=8611"),
         ("river_pipeline", "MAE: "),
@@ -33,6 +34,7 @@ def test_every_example_is_tested():
     labs = {"sentiment", "stock_price", "text_generator", "translator"}  # in test_labs.py
     assert found == {
         "embed",
+        "fleet",
         "replay_csv",
         "river_pipeline",
         "offline_then_online",

@@ -447,6 +447,32 @@ def learn_ahead(series: SeriesViews, known, features):
             series.features[n] = features[n]
 
 
+@jit_part
+def learn_ticks(
+    forecasts, bounds, places, ys, features, known, work: Work, net: NetworkViews,
+    series: SeriesViews, past: Past,
+):  # fmt: skip
+    """Forecast, then learn from, each of T ticks.
+
+    forecasts: (T, h) what was forecast before each tick for it and those that follow.
+    bounds: (T, 2, h) of intervals around them at `places` (2,), or (0, 0, 0).
+    ys: (T,); features: (T, F); known: (F,) 1 for features known in advance, (0,) if there are none.
+    Ticks before the first value are passed over.
+    """
+    clock = net.clock
+    for t in range(ys.size):
+        if known.size > 0 and clock[CLOCK.values] > 0:
+            learn_ahead(series, known, features[t])
+            look_out(work, net, series, past)
+        forecast(forecasts[t], work, net, series, features[:0])
+        if bounds.size > 0:
+            bound(bounds[t], forecasts[t], places, work, net, series)
+        if clock[CLOCK.values] > 0 or not is_missing(ys[t]):
+            absorb(net, series, past, ys[t], features[t])
+            if known.size == 0:
+                look_out(work, net, series, past)
+
+
 class Entries(NamedTuple):
     """Compiled for one cell and one learning rule."""
 
@@ -491,29 +517,12 @@ def entries(cell: str, learning: str) -> Entries:
         forecasts, bounds, places, ys, features, known, work, settings, weights, memory, scratch,
         clock, stats, errors, history, past,
     ):  # fmt: skip
-        """Forecast, then learn from, each of T ticks.
-
-        forecasts: (T, h) what was forecast before each tick for it and those that follow.
-        bounds: (T, 2, h) of intervals around them at `places` (2,), or (0, 0, 0).
-        ys: (T,); features: (T, F); known: (F,) 1 for features known in advance, (0,) if there
-        are none.
-        Ticks before the first value are passed over.
-        """
+        """`learn_ticks` on flat buffers."""
         net = network_views(kind, settings, weights, memory, scratch, clock)
         shape = shape_of(clock, features.shape[1])
         series = series_views(stats, errors, history, clock, shape)
         room = work_views(work, shape)
         before = past_views(past, net.settings)
-        for t in range(ys.size):
-            if known.size > 0 and clock[CLOCK.values] > 0:
-                learn_ahead(series, known, features[t])
-                look_out(room, net, series, before)
-            forecast(forecasts[t], room, net, series, features[:0])
-            if bounds.size > 0:
-                bound(bounds[t], forecasts[t], places, room, net, series)
-            if clock[CLOCK.values] > 0 or not is_missing(ys[t]):
-                absorb(net, series, before, ys[t], features[t])
-                if known.size == 0:
-                    look_out(room, net, series, before)
+        learn_ticks(forecasts, bounds, places, ys, features, known, room, net, series, before)
 
     return Entries(look_ahead, forecast_now, learn_many)

@@ -69,9 +69,15 @@ class _Notice(event.Listener):
 event.register("numba:compile", _Notice())
 
 
-def _compile(function: F, fastmath: set[str] | bool, forceinline: bool = True) -> F:
+def _compile(
+    function: F, fastmath: set[str] | bool, forceinline: bool = True, parallel: bool = False
+) -> F:
     dispatcher: Any = numba.njit(
-        error_model="numpy", nogil=True, fastmath=fastmath, forceinline=forceinline
+        error_model="numpy",
+        nogil=True,
+        fastmath=fastmath,
+        forceinline=forceinline,
+        parallel=parallel,
     )(function)
     try:
         dispatcher.enable_caching()
@@ -96,6 +102,11 @@ def jit(function: F) -> F:
 def jit_apart(function: F) -> F:
     """Compile a kernel that works so long that it need not be compiled into its callers."""
     return _compile(function, ELEMENTWISE, forceinline=False)
+
+
+def jit_parallel(function: F) -> F:
+    """Compile a kernel whose `prange` goes over threads. One call at a time: see `fleet`."""
+    return _compile(function, ELEMENTWISE, forceinline=False, parallel=True)
 
 
 def jit_reduction(function: F) -> F:

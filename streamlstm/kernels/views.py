@@ -39,6 +39,29 @@ def cube(buffer, start, matrices, rows, columns):
     return buffer[start : start + size].reshape(matrices, rows, columns)
 
 
+@intrinsic
+def at(typing, like, address, size):
+    """`size` values at an address, (size,), of the dtype of the array `like`. Kernels only."""
+    kind = types.Array(like.dtype, 1, "C")
+
+    def generate(context, builder, sig, args):
+        value = context.get_data_type(like.dtype)
+        itemsize = context.get_constant(types.intp, context.get_abi_sizeof(value))
+        view = context.make_array(kind)(context, builder)
+        populate_array(
+            view,
+            data=builder.inttoptr(args[1], value.as_pointer()),
+            shape=[args[2]],
+            strides=[itemsize],
+            itemsize=itemsize,
+            meminfo=ir.Constant(view.meminfo.type, None),
+            parent=None,
+        )
+        return view._getvalue()
+
+    return kind(like, types.intp, types.intp), generate
+
+
 @overload(row)
 def _row(buffer, start, size):
     return lambda buffer, start, size: _view(buffer, start, (size,))

@@ -1,0 +1,213 @@
+"""ForecasterFleet: each stream learns as a forecaster of its own would, to the last bit."""
+
+import copy
+import pickle
+import threading
+
+import numba
+import numpy as np
+import pytest
+
+from streamlstm import ForecasterFleet, LSTMForecaster
+from streamlstm.errors import InputError, ParameterError
+
+S, T = 7, 150
+
+
+def small(**parameters):
+    return LSTMForecaster(hidden_size=4, window=5, horizon=3, **parameters)
+
+
+def values_of(seed=0):
+    """(T, S) walks around a season, with a few values that are missing or not finite."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(T, S)).cumsum(axis=0) + 5 * np.sin(np.arange(T) / 6 * np.pi)[:, None]
+    values[rng.random((T, S)) < 0.02] = np.nan
+    values[40, 2], values[:9, 3] = np.inf, np.nan
+    return values
+
+
+def round_of(rng):
+    """Streams of a ragged round, some of them several times."""
+    return rng.integers(0, S, rng.integers(0, 2 * S))
+
+
+def rounds(values, seed=1):
+    """Keys and values of ragged rounds until a stream ends."""
+    rng, came = np.random.default_rng(seed), np.zeros(S, int)
+    while came.max() < T - 2 * S:
+        keys = round_of(rng)
+        ticks = [came[s] + np.sum(keys[:n] == s) for n, s in enumerate(keys)]
+        yield keys, np.array(ticks, int), values[ticks, keys]
+        came += np.bincount(keys, minlength=S)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"preset": "fast", "season": 12},
+        {"preset": "accurate", "season": 12},
+        {"season": "auto", "preset": "fast"},
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_equals_single_forecasters_to_the_last_bit(parameters, threads):
+    model, values = small(**parameters), values_of()
+    fleet, singles = ForecasterFleet(model, threads), [copy.deepcopy(model) for _ in range(S)]
+    for keys, _, ys in rounds(values):
+        forecasts, bounds = fleet.learn_many(keys, ys, horizon=2, alpha=0.1)
+        for n, (key, y) in enumerate(zip(keys, ys, strict=True)):
+            row, around = singles[key].learn_many([y], horizon=2, alpha=0.1)
+            assert np.array_equal(forecasts[n], row[0], equal_nan=True)
+            assert np.array_equal(bounds[n], around[0], equal_nan=True)
+    for horizon in (3, 5):
+        expected = [singles[key].forecast(horizon) for key in fleet.keys]
+        assert np.array_equal(fleet.forecast(horizon), expected)
+    expected = [np.transpose(singles[key].forecast_interval(4)) for key in fleet.keys]
+    assert np.array_equal(fleet.forecast_interval(4), expected)
+    for key in fleet.keys:
+        assert pickle.dumps(fleet[key]) == pickle.dumps(singles[key])
+
+
+def test_timestamps_gaps_and_features_are_those_of_single_forecasters():
+    """Hours, of which some are lost once the season is known; a feature that comes late."""
+    model = small(preset="fast")
+    rng = np.random.default_rng(2)
+    ticks = np.delete(np.arange(700), [600, 601, 640])
+    times = ticks * 3_600_000_000_000
+    values = np.sin(ticks / 12 * np.pi)[:, None] + 0.1 * rng.normal(size=(ticks.size, 3))
+    warm = rng.normal(size=(ticks.size, 3))
+    fleet, singles = ForecasterFleet(model), [copy.deepcopy(model) for _ in range(3)]
+    for start in range(0, ticks.size, 50):
+        part = slice(start, start + 50)
+        keys, count = np.tile([0, 1, 2], len(times[part])), 3
+        features = {"warm": warm[part].ravel()} if start else None
+        forecasts = fleet.learn_many(
+            keys, values[part].ravel(), features, np.repeat(times[part], count)
+        )
+        for s, single in enumerate(singles):
+            features = {"warm": warm[part, s]} if start else None
+            expected = single.learn_many(values[part, s], features, times[part])
+            assert np.array_equal(forecasts[s::3], expected, equal_nan=True)
+    assert singles[0].seasons_ == (24, 168)
+    assert fleet[0].seasons_ == (24, 168)
+
+
+def fleet_of(values, threads=None):
+    fleet = ForecasterFleet(small(preset="fast", season=12), threads)
+    for row in values:
+        fleet.learn_many(range(S), row)
+    return fleet
+
+
+def test_what_is_missing_in_one_stream_leaves_the_others_untouched():
+    values = values_of()[:30]
+    spoilt = values.copy()
+    spoilt[10:, 4] = [np.nan, np.inf, -np.inf, 1e308] * 5
+    clean, other = fleet_of(values), fleet_of(spoilt)
+    rows = [s for s in range(S) if s != 4]
+    assert np.array_equal(clean.forecast(3, rows), other.forecast(3, rows))
+    assert np.isfinite(other.forecast(3)).all()
+
+
+def test_an_empty_round_changes_nothing():
+    fleet = fleet_of(values_of()[:20])
+    before = pickle.dumps(fleet)
+    assert fleet.learn_many([], []).shape == (0, 1)
+    assert pickle.dumps(fleet) == before
+
+
+def test_streams_come_and_go():
+    fleet = ForecasterFleet(small(preset="fast", season=None))
+    assert fleet.forecast(2).shape == (0, 2)
+    for n in range(40):
+        fleet.learn_many([f"stream {n}"], [float(n)])
+    assert len(fleet) == 40
+    assert fleet.keys[:2] == ["stream 0", "stream 1"]
+    assert fleet.forecast(1, ["stream 7"]) == [[7.0]]
+    del fleet["stream 7"]
+    assert "stream 7" not in fleet
+    fleet.learn_many(["new"], [100.0])
+    assert fleet.forecast(1, ["new", "stream 8"]).tolist() == [[100.0], [8.0]]
+    fleet.reset("new")
+    assert fleet.forecast(1, ["new"]) == [[0.0]]
+
+
+@pytest.mark.parametrize("call", ["forecast", "forecast_interval", "__getitem__", "__delitem__"])
+def test_a_key_that_never_came_is_refused(call):
+    fleet = fleet_of(values_of()[:5])
+    argument = {"forecast": (1, ["x"]), "forecast_interval": (1, 0.1, ["x"])}.get(call, ("x",))
+    with pytest.raises(InputError, match="there is no stream 'x'"):
+        getattr(fleet, call)(*argument)
+
+
+def test_a_stream_leaves_as_a_forecaster_and_comes_back():
+    values = values_of()
+    fleet, whole = fleet_of(values[:100]), fleet_of(values)
+    single = fleet[3]
+    del fleet[3]
+    single.learn_many(values[100:, 3])
+    fleet[3] = single
+    assert np.array_equal(fleet.forecast(3, [3]), whole.forecast(3, [3]))
+    single.learn_one(0.0)
+    assert np.array_equal(fleet.forecast(3, [3]), whole.forecast(3, [3])), "they share nothing"
+    with pytest.raises(ParameterError, match="horizon must be 3"):
+        fleet[3] = LSTMForecaster(hidden_size=4, horizon=5)
+
+
+def test_a_fleet_pickles():
+    values = values_of()
+    whole = fleet_of(values)
+    fleet = pickle.loads(pickle.dumps(fleet_of(values[:100])))
+    for row in values[100:]:
+        fleet.learn_many(range(S), row)
+    assert np.array_equal(fleet.forecast(3), whole.forecast(3))
+
+
+def test_bad_input_leaves_the_fleet_as_it_was():
+    fleet = fleet_of(values_of()[:20])
+    before = pickle.dumps(fleet)
+    for arguments in [
+        ([1, 2], [1.0]),
+        ([[1]], [1.0]),
+        ([1], ["high"]),
+        ([1], [1.0], {"new": ["warm"]}),
+        ([1], [1.0], None, ["today"]),
+    ]:
+        with pytest.raises(InputError):
+            fleet.learn_many(*arguments)
+    assert pickle.dumps(fleet) == before
+
+
+@pytest.mark.parametrize("threads", [0, 1.5, 10_000])
+def test_threads_are_checked(threads):
+    with pytest.raises(ParameterError, match="threads must be"):
+        ForecasterFleet(threads=threads)
+
+
+def test_the_number_of_threads_is_restored():
+    numba.set_num_threads(1)
+    fleet_of(values_of()[:5], threads=2)
+    assert numba.get_num_threads() == 1
+    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+
+
+def test_python_threads_may_share_a_fleet_and_have_their_own():
+    """Each thread brings its own streams; what they learn is what one thread would have."""
+    values = values_of()
+    shared = ForecasterFleet(small(preset="fast", season=12))
+    own = [ForecasterFleet(small(preset="fast", season=12)) for _ in range(S)]
+
+    def work(s):
+        for y in values[:, s]:
+            shared.learn_many([s], [y])
+            own[s].learn_many([s], [y])
+
+    workers = [threading.Thread(target=work, args=(s,)) for s in range(S)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    expected = fleet_of(values).forecast(3)
+    assert np.array_equal(shared.forecast(3, range(S)), expected)
+    assert np.array_equal(np.vstack([fleet.forecast(3) for fleet in own]), expected)
