@@ -1,9 +1,9 @@
 """A round of ticks, one for each of S streams with weights of their own, learned in one call.
 
 `ForecasterFleet` with the last value and the LSTM as its experts (window 20, stride 1, Adam), and
-with the whole committee, on one thread and on all; against PyTorch on as many threads learning the
-same windows of 8 features: a loop of models tick by tick, and all models at once through
-`torch.func.vmap`. Run with `python benchmarks/fleet.py`.
+with the whole committee, on one thread and on all; against PyTorch learning windows of 8 features:
+a loop of models tick by tick, and all models at once through `torch.func.vmap`, on all cores. Run
+with `python benchmarks/fleet.py`.
 """
 
 import argparse
@@ -34,19 +34,22 @@ def fleet(S: int, H: int, threads: int, **parameters) -> peers.Call:
 
 
 def torch_loop(S: int, H: int) -> peers.Call:
-    """A model each, one after the other."""
+    """A model each, one after the other, on one thread: with two each tick takes longer."""
     learners = [peers.torch_learner(H, WINDOW, 1) for _ in range(S)]
     import torch
 
-    torch.set_num_threads(CORES)
-    return lambda: [learn() for learn in learners]
+    def learn():
+        torch.set_num_threads(1)
+        for learner in learners:
+            learner()
+
+    return learn
 
 
 def torch_vmap(S: int, H: int) -> peers.Call:
     """All models at once: parameters, windows and Adam's averages stacked."""
     import torch
 
-    torch.set_num_threads(CORES)
     torch.manual_seed(0)
     cells = [torch.nn.LSTMCell(peers.FEATURES, H) for _ in range(S)]
     heads = [torch.nn.Linear(H, 1) for _ in range(S)]
@@ -77,6 +80,7 @@ def torch_vmap(S: int, H: int) -> peers.Call:
 
     def learn():
         nonlocal h, c, updates
+        torch.set_num_threads(CORES)
         window.append(next(ticks))
         del window[0]
         xs = torch.stack([tick[:, :-1] for tick in window])
