@@ -44,8 +44,9 @@ class ForecasterFleet:
 
     Notes
     -----
-    Python threads may share a fleet, and have several: rounds take turns. Each stream holds its
-    buffers, 0.3 MB with the default arguments and `preset="fast"`, 1.3 MB with replay.
+    Python threads may share a fleet, and have several: rounds take turns. Each stream holds buffers
+    of its own but for the work space; those of the past that `preset="accurate"` replays are the
+    largest.
 
     Examples
     --------
