@@ -180,16 +180,14 @@ def replay(
         seed=seed,
     )
     several = wide or key is not None
-    # Loads the kernel, or compiles it and says so, before the clock runs.
+    report: FleetReport | StreamReport
+    # A first call loads the kernel, or compiles it and says so, before the clock runs.
     if several:
         ForecasterFleet(model).learn_many(["", ""], [0.0, 1.0])
-    else:
-        model.clone().learn_many([0.0, 1.0])
-    report: FleetReport | StreamReport
-    if several:
         title = file.name if wide else f"{file.name}: {source.targets[0]} by {key}"
         report = FleetReport(title, interval, worst, plot is not None)
     else:
+        model.clone().learn_many([0.0, 1.0])
         report = StreamReport(f"{file.name}: {source.targets[0]}", model, interval)
     with ExitStack() as stack:
         sink = None
