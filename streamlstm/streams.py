@@ -7,15 +7,14 @@ most ticks are but learned from, many streams in one compiled call.
 import copy
 import heapq
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from operator import is_
 from typing import Any
 
 import numba
 import numpy as np
 
+from . import rounds
 from .errors import ParameterError
 from .forecaster import NO_BOUNDS, NO_PLACES, LSTMForecaster, Part
 from .kernels import fleet as kernels
@@ -24,9 +23,6 @@ from .kernels.linear import TOGETHER
 from .kernels.views import room
 from .layout import CLOCK, Committee, aligned_zeros, dense_size, work_size
 
-# Numba's simplest threading layer aborts the process when two threads enter it: rounds of all
-# fleets take turns.
-_ROUND = threading.Lock()
 MOST_NOTED = 1_000_000  # ticks whose times wait until a stream is looked after
 TRUSTED = 64  # streams whose committees a new one begins with the mean of
 NEVER = 2**53  # a number of ticks that a float64 holds
@@ -297,11 +293,11 @@ class PrivateStreams:
         """Learn from parts on all threads: see `kernels.fleet.learn_round`."""
         threads = min(self.threads or numba.get_num_threads(), len(parts))
         scratch, work = self._room(threads, forecasts.shape[1])
-        with on_threads(threads):
-            self._kernels.learn_round(
-                forecasts, bounds, places, ys, features, self.model._known, parts,
-                self._table, self._sizes, scratch, work,
-            )  # fmt: skip
+        rounds.run(
+            self._kernels.learn_round, threads,
+            forecasts, bounds, places, ys, features, self.model._known, parts,
+            self._table, self._sizes, scratch, work,
+        )  # fmt: skip
 
     def _room(self, count: int, horizon: int) -> tuple[np.ndarray, np.ndarray]:
         """Work spaces, `count` of them, to forecast so far ahead: float32 and float64."""
@@ -312,18 +308,6 @@ class PrivateStreams:
         if self._scratch.shape[0] < count or self._scratch.shape[1] < self._longest:
             self._scratch = aligned_zeros(count * self._longest).reshape(count, -1)
         return self._scratch[:count], self._work[:count]
-
-
-@contextmanager
-def on_threads(count: int) -> Iterator[None]:
-    """A turn for a kernel that takes so many threads; how many others take stays as it was."""
-    with _ROUND:
-        before = numba.get_num_threads()
-        numba.set_num_threads(count)
-        try:
-            yield
-        finally:
-            numba.set_num_threads(before)
 
 
 class SharedStreams(PrivateStreams):
@@ -493,20 +477,21 @@ class SharedStreams(PrivateStreams):
         size = dense_size(network.kind[0], network.settings)
         if self._sums.shape != (groups, size):
             self._sums = aligned_zeros(groups * size).reshape(groups, size)
-        kernels, looking = self._shared_kernels, (
-            features, known, rows, self._table, self._sizes, scratch, work, spots
-        )  # fmt: skip
         settings, weights, memory, _, clock = network.buffers
-        with on_threads(threads):
-            if known.size:
-                kernels.look_round(*looking)
-            kernels.judge_round(
-                forecasts, bounds, places, ys, features, rows, self._table, self._sizes,
-                settings, weights, memory, clock, self._sums, np.empty(groups),
-                scratch[:threads], work[:threads],
-            )  # fmt: skip
-            if not known.size:
-                kernels.look_round(*looking)
+        look = (
+            self._shared_kernels.look_round, threads,
+            features, known, rows, self._table, self._sizes, scratch, work, spots,
+        )  # fmt: skip
+        if known.size:
+            rounds.run(*look)
+        rounds.run(
+            self._shared_kernels.judge_round, threads,
+            forecasts, bounds, places, ys, features, rows, self._table, self._sizes,
+            settings, weights, memory, clock, self._sums, np.empty(groups),
+            scratch[:threads], work[:threads],
+        )  # fmt: skip
+        if not known.size:
+            rounds.run(*look)
 
 
 def _values_of(model: LSTMForecaster) -> int:

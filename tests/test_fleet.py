@@ -1,7 +1,10 @@
 """ForecasterFleet: each stream learns as a forecaster of its own would, to the last bit."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 import threading
 
 import numba
@@ -214,3 +217,49 @@ def test_python_threads_may_share_a_fleet_and_have_their_own():
     expected = fleet_of(values).forecast(3)
     assert np.array_equal(shared.forecast(3, range(S)), expected)
     assert np.array_equal(np.vstack([fleet.forecast(3) for fleet in own]), expected)
+
+
+SCRIPT = """
+import os, sys, threading
+import numpy as np
+from streamlstm import ForecasterFleet, LSTMForecaster
+
+values = np.random.default_rng(0).normal(size=(40, 7)).cumsum(axis=0)
+
+def learn(kind):
+    model = LSTMForecaster(hidden_size=4, window=5, horizon=3, season=None, preset="fast")
+    fleet = ForecasterFleet(model, weights=kind)
+    for row in values:
+        fleet.learn_many(range(7), row)
+    made[threading.get_ident(), kind] = fleet.forecast(3)
+
+made = {}
+kinds = ["private", "shared", "private", "shared"]
+threads = [threading.Thread(target=learn, args=(kind,)) for kind in kinds]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+assert len(made) == 4
+if sys.argv[1:] == ["fork"]:
+    child = os.fork()
+    if child == 0:
+        before = dict(made)
+        learn("private")
+        ours = made[threading.get_ident(), "private"]
+        theirs = [path for (_, kind), path in before.items() if kind == "private"]
+        os._exit(0 if np.array_equal(ours, theirs[0]) else 3)
+    assert os.waitpid(child, 0)[1] == 0
+print("done")
+"""
+
+
+@pytest.mark.parametrize(("layer", "fork"), [("workqueue", ""), ("omp", ""), ("omp", "fork")])
+def test_threads_and_forks_are_safe_under_every_threading_layer(layer, fork):
+    environment = {**os.environ, "NUMBA_THREADING_LAYER": layer}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *fork.split()],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr

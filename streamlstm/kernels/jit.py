@@ -89,7 +89,8 @@ def _compile(
     cache = dispatcher._cache
     cache._cache_file._source_stamp = (cache._cache_file._source_stamp, _SOURCES)
     # It tells kernels apart by what they refer to, where a kernel has another name in each process.
-    cache._index_key = lambda sig, codegen: (sig, codegen.magic_tuple(), _identity(function))
+    identity = _identity(function), parallel
+    cache._index_key = lambda sig, codegen: (sig, codegen.magic_tuple(), identity)
     return dispatcher
 
 
@@ -117,7 +118,7 @@ def jit_apart(function: F) -> F:
 
 
 def jit_parallel(function: F) -> F:
-    """Compile a kernel whose `prange` goes over threads. One call at a time: see `fleet`."""
+    """Compile a kernel whose `prange` goes over threads. One call at a time: see `rounds`."""
     return _compile(function, ELEMENTWISE, forceinline=False, parallel=True)
 
 
