@@ -1,9 +1,10 @@
-"""A round of ticks, one for each of S streams with weights of their own, learned in one call.
+"""A round of ticks, one for each of S streams, learned in one call.
 
 `ForecasterFleet` with the last value and the LSTM as its experts (window 20, stride 1, Adam), and
-with the whole committee, on one thread and on all; against PyTorch learning windows of 8 features:
-a loop of models tick by tick, and all models at once through `torch.func.vmap`, on all cores. Run
-with `python benchmarks/fleet.py`.
+with the whole committee, on one thread and on all; against PyTorch learning windows of 8 features.
+Private weights: a loop of models tick by tick, and all models at once through `torch.func.vmap`, on
+all cores. Shared weights: one `torch.nn.LSTM` on a batch of S windows, on all cores. Run with
+`python benchmarks/fleet.py`.
 """
 
 import argparse
@@ -22,10 +23,10 @@ NETWORK = ("last", "lstm")
 CORES = os.cpu_count() or 1
 
 
-def fleet(S: int, H: int, threads: int, **parameters) -> peers.Call:
+def fleet(S: int, H: int, weights: str, threads: int, **parameters) -> peers.Call:
     """Ours, warmed up beyond the window."""
     model = LSTMForecaster(H, window=WINDOW, preset="fast", season=None, **parameters)
-    streams = ForecasterFleet(model, threads=threads)
+    streams = ForecasterFleet(model, weights, threads=threads)
     rounds = itertools.cycle(np.random.default_rng(0).normal(size=(200, S)).cumsum(axis=0))
     keys = range(S)
     for _ in range(2 * WINDOW):
@@ -99,6 +100,36 @@ def torch_vmap(S: int, H: int) -> peers.Call:
     return learn
 
 
+def torch_batch(S: int, H: int) -> peers.Call:
+    """One model on the newest windows of all streams, each from its state before the window."""
+    import torch
+
+    torch.manual_seed(0)
+    lstm, head = torch.nn.LSTM(peers.FEATURES, H), torch.nn.Linear(H, 1)
+    params = [*lstm.parameters(), *head.parameters()]
+    optimizer = torch.optim.Adam(params, lr=peers.RATE)
+    stream = np.random.default_rng(0).normal(size=(200, S, peers.FEATURES + 1))
+    ticks = itertools.cycle(torch.tensor(stream, dtype=torch.float32))
+    window = [next(ticks) for _ in range(WINDOW)]
+    state = torch.zeros(1, S, H), torch.zeros(1, S, H)
+
+    def learn():
+        nonlocal state
+        torch.set_num_threads(CORES)
+        window.append(next(ticks))
+        xs = torch.stack([tick[:, :-1] for tick in window[1:]])
+        with torch.no_grad():  # the state before the window moves on by a tick
+            _, state = lstm(window.pop(0)[None, :, :-1], state)
+        hs, _ = lstm(xs, state)
+        loss = 0.5 * (head(hs[-1])[:, 0] - window[-1][:, -1]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(params, 1.0)
+        optimizer.step()
+
+    return learn
+
+
 def timed(call: peers.Call, calls: int) -> float:
     """Microseconds of a call, mean of several."""
     start = time.perf_counter()
@@ -112,23 +143,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    header = ["streams", "H", "fleet", "1 thread", "committee", "PyTorch loop", "vmap"]
+    rivals = {
+        "private": {"PyTorch loop": torch_loop, "vmap": torch_vmap},
+        "shared": {"PyTorch batch": torch_batch},
+    }
+    names = [name for each in rivals.values() for name in each]
+    header = ["weights", "streams", "H", "fleet", "1 thread", "committee", *names]
     rows, data = [], []
-    for S, H in itertools.product(STREAMS, SIZES):
+    for weights, S, H in itertools.product(rivals, STREAMS, SIZES):
         sides = {
-            "fleet": fleet(S, H, CORES, horizon=1, experts=NETWORK),
-            "1 thread": fleet(S, H, 1, horizon=1, experts=NETWORK),
-            "committee": fleet(S, H, CORES),
+            "fleet": fleet(S, H, weights, CORES, horizon=1, experts=NETWORK),
+            "1 thread": fleet(S, H, weights, 1, horizon=1, experts=NETWORK),
+            "committee": fleet(S, H, weights, CORES),
         }
         calls = dict.fromkeys(sides, 32)
-        sides |= harness.available({"PyTorch loop": torch_loop, "vmap": torch_vmap}, S, H)
+        sides |= harness.available(rivals[weights], S, H)
         taken = [
             {name: timed(call, calls.get(name, 1)) for name, call in sides.items()}
             for _ in range(1 + arguments.rounds)
         ]
         figures = {name: harness.Figures([t[name] for t in taken[1:]]) for name in sides}
-        rows.append([str(S), str(H), *harness.compared(figures, "fleet", header[3:])])
-        data.append({"S": S, "H": H, "us": {name: f.rounds for name, f in figures.items()}})
+        rows.append([weights, str(S), str(H), *harness.compared(figures, "fleet", header[4:])])
+        us = {name: f.rounds for name, f in figures.items()}
+        data.append({"weights": weights, "S": S, "H": H, "us": us})
     title = f"Learn one round of ticks, microseconds: median (min-max), and ratio; {CORES} threads"
     harness.report("fleet", title, header, rows, data)
 

@@ -23,6 +23,8 @@ NAMES = [
     "cold_start",
     "threads",
     "fleet",
+    "fleet_step",
+    "fleet_scaling",
 ]
 # To be run one by one: they need a folder of streams, or long.
 ALONE = ["accuracy", "leave_one_out", "ett", "reber", "sequences"]

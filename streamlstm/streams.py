@@ -20,6 +20,7 @@ from .forecaster import NO_BOUNDS, NO_PLACES, LSTMForecaster, Part
 from .kernels import fleet as kernels
 from .kernels import shared as shared_kernels
 from .kernels.linear import TOGETHER
+from .kernels.shared import SPOTS
 from .kernels.views import room
 from .layout import CLOCK, Committee, aligned_zeros, dense_size, work_size
 
@@ -472,7 +473,7 @@ class SharedStreams(PrivateStreams):
         network, known = self.model._network, self.model._known
         threads = min(self.threads or numba.get_num_threads(), rows.size)
         scratch, work = self._room(threads * TOGETHER, forecasts.shape[1])
-        spots = np.empty((threads, TOGETHER, 3), np.int64)
+        spots = np.empty((threads, TOGETHER, SPOTS), np.int64)
         groups = min(GROUPS, -(-rows.size // LEAST_GROUP))
         size = dense_size(network.kind[0], network.settings)
         if self._sums.shape != (groups, size):

@@ -1,5 +1,6 @@
 """Compile every kernel ahead of time: for images, for CI, for services that must answer at once."""
 
+from .fleet import STREAMS, ForecasterFleet
 from .forecaster import LSTMForecaster
 from .regressor import LSTMRegressor
 
@@ -11,6 +12,10 @@ def warm_up() -> None:
     forecaster.learn_one(2.0, {"a": 0.0})
     forecaster.forecast(2)  # and, since a feature is known in advance, a look ahead
     forecaster.forecast_interval(2)
+    for weights in STREAMS:
+        fleet = ForecasterFleet(LSTMForecaster(1, window=1, horizon=1, preset="fast"), weights)
+        fleet.learn_many(["a", "a"], [0.0, 1.0], alpha=0.1)
+        fleet.forecast(1)
     regressor = LSTMRegressor(hidden_size=1, window=1)
     regressor.learn_many([[0.0], [1.0]], [0.0, 1.0])
     regressor.learn_one({0: 2.0}, 2.0)

@@ -63,3 +63,29 @@ def test_a_read_only_install_works_without_a_cache(package, tmp_path):
         environment["NUMBA_CACHE_LOCATOR_CLASSES"] = "UserWideCacheLocator"
     assert run(package, **environment) == ["0.0", "0"]
     assert run(package, **environment) == ["0.0", "0"]
+
+
+KEYS = """
+from numba import types
+from numba.core.registry import cpu_target
+from streamlstm.kernels import fleet, shared
+codegen = cpu_target.target_context.codegen()
+for kernels in [fleet.entries("lstm", "tbptt"), shared.entries("lstm", "tbptt")]:
+    for kernel in kernels:
+        print(kernel._cache._index_key((types.float64,), codegen)[2])
+"""
+
+
+def test_kernels_that_refer_to_others_are_found_again_in_another_process():
+    seeds = {
+        subprocess.run(
+            [sys.executable, "-c", KEYS],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    (keys,) = seeds
+    assert len(set(keys.splitlines())) == 3

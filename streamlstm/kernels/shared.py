@@ -25,17 +25,21 @@ from ..layout import (
 )
 from . import rules
 from .cells import CELLS
-from .fleet import SINGLE, network_at, past_at, series_at
+from .fleet import COUNTERS, MEMORY, SINGLE, WHOLE, network_at, past_at, series_at
 from .forecaster import has_network, issue, judge, learn_ahead, look_around
 from .jit import jit_apart, jit_parallel, jit_part
 from .linear import TOGETHER, affine_rows, clear, copy
-from .lstm import begin_step, end_step
-from .network import ALERT, advance, answer, update
+from .lstm import lstm_activate
+from .network import ALERT, advance, update
 from .rules import RULES
-from .stack import top
+from .stack import head, top
 from .views import at, row
 
-INPUTS, GATES, TICK = range(3)  # columns of a work space of addresses, and of the tick's number
+# Columns of a work space, a row for each stream that moves on: which tick it is, where the memory
+# lies and the row of the tape, and where that row of inputs and of gates begins.
+TICK, SHIFT, ROW, INPUTS, GATES = range(5)
+SPOTS = 5
+ITEM = 4  # bytes of a float32
 
 
 class Entries(NamedTuple):
@@ -46,41 +50,51 @@ class Entries(NamedTuple):
 
 
 @jit_part
-def advance_alone(kind, rows, table, sizes, scratch, spots, count):
-    """Advance the networks of the first `count` ticks in `spots`; their inputs are in scratch."""
-    for n in range(count):
-        k = rows[spots[n, TICK]]
-        net = network_at(kind, table[k], sizes[k], scratch[n])
-        advance(net, net.scratch.x)
+def move_alone(net, rows, table, sizes, scratch, spots, count):
+    """Nothing: `finish_alone` does it all."""
 
 
 @jit_part
-def advance_together(kind, rows, table, sizes, scratch, spots, count):
-    """The same for LSTM cells, to the same bits, the product with the weights as one of matrices.
+def finish_alone(net):
+    """Advance a network whose inputs are in `scratch.x`."""
+    advance(net, net.scratch.x)
 
-    Ticks that there are too few of are the last once more.
+
+@jit_part
+def move_together(net, rows, table, sizes, scratch, spots, count):
+    """Advance the LSTM cells of `count` streams, to the bits that each alone would have.
+
+    Their inputs are in `scratch.x`. All memories are laid out like that of `net`, the first of
+    them; opening each would take longer than the step. Streams that there are too few of are the
+    last once more in the product.
     """
-    k = rows[spots[0, TICK]]
-    first = network_at(kind, table[k], sizes[k], scratch[0])
-    s, T = first.settings, first.settings.window
-    N = 4 * s.hidden_size
+    s, memory, T, H = net.settings, net.memory, net.settings.window, net.settings.hidden_size
+    for n in range(count):
+        k = rows[spots[n, TICK]]
+        clock = at(WHOLE, table[k, COUNTERS], sizes[k, COUNTERS])
+        spots[n, SHIFT] = table[k, MEMORY] - table[rows[spots[0, TICK]], MEMORY]
+        spots[n, ROW] = clock[CLOCK.ticks] % T
+        clock[CLOCK.ticks] += 1
     for layer in range(s.num_layers):
-        M = s.hidden_size + inputs_of(s, layer)
+        I, N = inputs_of(s, layer), 4 * H
+        tape = layer_tape(net.cell, memory.tapes, s, layer, T)
+        state = layer_state(net.cell, memory.states, s, layer).ctypes.data
+        below = layer_state(net.cell, memory.states, s, max(layer - 1, 0)).ctypes.data
         for n in range(count):
-            k = rows[spots[n, TICK]]
-            net = network_at(kind, table[k], sizes[k], scratch[n])
-            t = net.clock[CLOCK.ticks] % T
-            tape = layer_tape(net.cell, net.memory.tapes, s, layer, T)
-            below = net.scratch.x
-            if layer > 0:
-                below = layer_state(net.cell, net.memory.states, s, layer - 1)[0]
-            begin_step(layer_state(net.cell, net.memory.states, s, layer), tape, t, below)
-            spots[n, INPUTS] = tape.inputs[t].ctypes.data
-            spots[n, GATES] = tape.gates[t].ctypes.data
+            shift, t = spots[n, SHIFT], spots[n, ROW]
+            spots[n, INPUTS] = tape.inputs.ctypes.data + shift + t * (H + I) * ITEM
+            spots[n, GATES] = tape.gates.ctypes.data + shift + t * N * ITEM
+            x = at(SINGLE, below + shift, I)
+            if layer == 0:
+                x = at(SINGLE, net.scratch.x.ctypes.data + n * scratch.shape[1] * ITEM, I)
+            copy(at(SINGLE, spots[n, INPUTS], H), at(SINGLE, state + shift, H))
+            copy(at(SINGLE, spots[n, INPUTS] + H * ITEM, I), x)
+            c_prev = at(SINGLE, tape.c_prevs.ctypes.data + shift + t * H * ITEM, H)
+            copy(c_prev, at(SINGLE, state + shift + H * ITEM, H))
         for n in range(count, TOGETHER):
             spots[n, INPUTS] = spots[count - 1, INPUTS]
             spots[n, GATES] = spots[count - 1, GATES]
-        weights = layer_weights(first.cell, first.weights.params, s, layer)
+        weights = layer_weights(net.cell, net.weights.params, s, layer)
         affine_rows(
             (
                 at(SINGLE, spots[0, GATES], N), at(SINGLE, spots[1, GATES], N),
@@ -88,32 +102,43 @@ def advance_together(kind, rows, table, sizes, scratch, spots, count):
                 at(SINGLE, spots[4, GATES], N), at(SINGLE, spots[5, GATES], N),
             ),
             (
-                at(SINGLE, spots[0, INPUTS], M), at(SINGLE, spots[1, INPUTS], M),
-                at(SINGLE, spots[2, INPUTS], M), at(SINGLE, spots[3, INPUTS], M),
-                at(SINGLE, spots[4, INPUTS], M), at(SINGLE, spots[5, INPUTS], M),
+                at(SINGLE, spots[0, INPUTS], H + I), at(SINGLE, spots[1, INPUTS], H + I),
+                at(SINGLE, spots[2, INPUTS], H + I), at(SINGLE, spots[3, INPUTS], H + I),
+                at(SINGLE, spots[4, INPUTS], H + I), at(SINGLE, spots[5, INPUTS], H + I),
             ),
             weights.w,
             weights.b,
         )  # fmt: skip
         for n in range(count):
-            k = rows[spots[n, TICK]]
-            net = network_at(kind, table[k], sizes[k], scratch[n])
-            tape = layer_tape(net.cell, net.memory.tapes, s, layer, T)
-            state = layer_state(net.cell, net.memory.states, s, layer)
-            end_step(state, tape, net.clock[CLOCK.ticks] % T)
+            shift, t = spots[n, SHIFT], spots[n, ROW]
+            lstm_activate(
+                at(SINGLE, state + shift, H),
+                at(SINGLE, state + shift + H * ITEM, H),
+                at(SINGLE, spots[n, GATES], N),
+                at(SINGLE, tape.tanh_cs.ctypes.data + shift + t * H * ITEM, H),
+                at(SINGLE, tape.c_prevs.ctypes.data + shift + t * H * ITEM, H),
+            )
+    K = s.output_size
     for n in range(count):
-        k = rows[spots[n, TICK]]
-        net = network_at(kind, table[k], sizes[k], scratch[n])
-        h = top(net, net.memory.states)
-        copy(net.memory.hs[net.clock[CLOCK.ticks] % T], h)
-        answer(net, h)
+        shift, t = spots[n, SHIFT], spots[n, ROW]
+        h = at(SINGLE, top(net, memory.states).ctypes.data + shift, H)
+        copy(at(SINGLE, memory.hs.ctypes.data + shift + t * H * ITEM, H), h)
+        head(at(SINGLE, memory.output.ctypes.data + shift, K), h, net.head.w, net.head.b)
+        clear(at(SINGLE, memory.d_ys.ctypes.data + shift + t * K * ITEM, K))
+
+
+@jit_part
+def finish_together(net):
+    """Nothing: `move_together` has done it all."""
 
 
 @cache
 def entries(cell: str, learning: str) -> Entries:
     """What a fleet with shared weights calls for the cell and the rule of these names."""
     kind = CELLS[cell].CELL, RULES[learning].RULE
-    advance_all = advance_together if (cell, learning) == ("lstm", "tbptt") else advance_alone
+    move, finish = move_alone, finish_alone
+    if (cell, learning) == ("lstm", "tbptt"):
+        move, finish = move_together, finish_together
 
     @jit_apart
     def judge_tick(forecasts, bounds, places, y, features, place, sizes, scratch, work, total):
@@ -163,27 +188,31 @@ def entries(cell: str, learning: str) -> Entries:
 
         scratch, work: a row for each of them.
         """
-        count, together = 0, False
+        count = 0
         for g in range(first, last):
+            clock = at(WHOLE, table[rows[g], COUNTERS], sizes[rows[g], COUNTERS])
+            if clock[CLOCK.values] > 0:
+                spots[count, TICK] = g
+                count += 1
+        together = False
+        for n in range(2 * count):  # opened at one place alone, all that is not used costs nothing
+            spot = n % count
+            g = spots[spot, TICK]
             place, size = table[rows[g]], sizes[rows[g]]
-            net = network_at(kind, place, size, scratch[count])
+            net = network_at(kind, place, size, scratch[spot])
             shape = shape_of(net.clock, features.shape[1])
-            series = series_at(place, size, net.clock, shape)
-            if net.clock[CLOCK.values] > 0:
+            series, room = series_at(place, size, net.clock, shape), work_views(work[spot], shape)
+            if n < count:
                 if known.size > 0:
                     learn_ahead(series, known, features[g])
-                past = past_at(place, size, net.settings)
-                look_around(work_views(work[count], shape), net, series, past)
-                spots[count, TICK] = g
+                look_around(room, net, series, past_at(place, size, net.settings))
                 together = has_network(series)
-                count += 1
-        if together:
-            advance_all(kind, rows, table, sizes, scratch, spots, count)
-        for n in range(count):
-            place, size = table[rows[spots[n, TICK]]], sizes[rows[spots[n, TICK]]]
-            net = network_at(kind, place, size, scratch[n])
-            shape = shape_of(net.clock, features.shape[1])
-            issue(work_views(work[n], shape), net, series_at(place, size, net.clock, shape))
+            else:
+                if together and spot == 0:
+                    move(net, rows, table, sizes, scratch, spots, count)
+                if together:
+                    finish(net)
+                issue(room, net, series)
 
     @jit_parallel
     def judge_round(
@@ -214,7 +243,7 @@ def entries(cell: str, learning: str) -> Entries:
         """Let the streams of G ticks look out.
 
         known: as for `learn_many` of `forecaster`. scratch, work: (C TOGETHER, ...) and spots:
-        (C, TOGETHER, 3) int64 for C threads.
+        (C, TOGETHER, SPOTS) int64 for C threads.
         """
         C, G = spots.shape[0], rows.size
         for c in numba.prange(C):

@@ -1,0 +1,100 @@
+"""One step of S streams that share weights against `torch.nn.LSTMCell` on a batch, 8 inputs.
+
+Ours is the step that a fleet takes in `learn_many`, on the fleet's own buffers: it writes the tapes
+for the gradient and calculates the head as well. Run with `python benchmarks/fleet_step.py`.
+"""
+
+import argparse
+import itertools
+import os
+
+import harness
+import numba
+import numpy as np
+import peers
+
+from streamlstm import ForecasterFleet, LSTMForecaster, rounds
+from streamlstm.kernels.cells import CELLS
+from streamlstm.kernels.fleet import network_at
+from streamlstm.kernels.jit import jit_apart, jit_parallel
+from streamlstm.kernels.linear import TOGETHER, copy
+from streamlstm.kernels.rules import RULES
+from streamlstm.kernels.shared import ITEM, SPOTS, TICK, move_together
+from streamlstm.kernels.views import row
+
+STREAMS, SIZES = 1024, (32, 64, 128)
+KIND = CELLS["lstm"].CELL, RULES["tbptt"].RULE
+
+
+@jit_apart
+def advance_some(first, last, xs, rows, table, sizes, scratch, spots):
+    """The network of the first stream tells where in `scratch` all have their inputs."""
+    k, count = rows[first], last - first
+    net = network_at(KIND, table[k], sizes[k], scratch[0])
+    x = (net.scratch.x.ctypes.data - scratch.ctypes.data) // ITEM
+    for n in range(count):
+        spots[n, TICK] = first + n
+        copy(row(scratch[n], x, xs.shape[1]), xs[first + n])
+    move_together(net, rows, table, sizes, scratch, spots, count)
+
+
+@jit_parallel
+def advance_all(xs, rows, table, sizes, scratch, spots):
+    C, S = spots.shape[0], rows.size
+    for c in numba.prange(C):
+        mine = slice(c * TOGETHER, (c + 1) * TOGETHER)
+        for first in range(c * TOGETHER, S, C * TOGETHER):
+            last = min(first + TOGETHER, S)
+            advance_some(first, last, xs, rows, table, sizes, scratch[mine], spots[c])
+
+
+def ours(H: int, threads: int) -> peers.Call:
+    model = LSTMForecaster(H, preset="fast", season=None, experts=("last", "lstm"), horizon=1)
+    fleet = ForecasterFleet(model, "shared", threads=threads)
+    fleet.learn_many(range(STREAMS), np.zeros(STREAMS), np.zeros((STREAMS, 2)))
+    streams = fleet._streams
+    scratch, _ = streams._room(threads * TOGETHER, 1)
+    rows, spots = np.arange(STREAMS), np.empty((threads, TOGETHER, SPOTS), np.int64)
+    xs = np.random.default_rng(0).normal(size=(STREAMS, peers.FEATURES)).astype(np.float32)
+    assert model._network.settings.input_size + 2 == peers.FEATURES
+    return lambda: rounds.run(
+        advance_all, threads, xs, rows, streams._table, streams._sizes, scratch, spots
+    )
+
+
+def torch_cell(H: int, threads: int) -> peers.Call:
+    import torch
+
+    cell = torch.nn.LSTMCell(peers.FEATURES, H)
+    x = torch.randn(STREAMS, peers.FEATURES)
+    state = torch.zeros(STREAMS, H), torch.zeros(STREAMS, H)
+
+    def step():
+        nonlocal state
+        torch.set_num_threads(threads)
+        with torch.inference_mode():
+            state = cell(x, state)
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=0.3)
+    arguments = parser.parse_args()
+    rows, data = [], []
+    for H, threads in itertools.product(SIZES, sorted({1, os.cpu_count() or 1})):
+        sides = {"ours": ours(H, threads)}
+        sides |= harness.available({"LSTMCell": torch_cell}, H, threads)
+        figures = harness.in_turns(sides, arguments.rounds, arguments.seconds)
+        rows.append([str(H), str(threads), *harness.compared(figures, "ours", ["LSTMCell"])])
+        us = {name: f.rounds for name, f in figures.items()}
+        data.append({"H": H, "threads": threads, "us": us})
+    title = f"One step of {STREAMS:,} streams that share weights, microseconds, and ratio"
+    header = ["H", "threads", "ours", "PyTorch LSTMCell"]
+    harness.report("fleet_step", title, header, rows, data)
+
+
+if __name__ == "__main__":
+    main()
