@@ -35,7 +35,7 @@ from .layout import CLOCK, grow, layer_tape, memory_views, weights_views
 WEIGHTS = ("private", "shared")
 SHARED_MEMORY = 48 * 1024  # bytes that a block has without asking
 GROUPS = 256  # of streams whose gradients are summed up first; fixed, as the order of the sum is
-TILE = Tile(streams=64, units=32, each=8, depth=16)
+TILE = Tile(streams=64, units=32, each=4, depth=16)
 
 
 def shapes(H: int, I: int, T: int) -> Streams:
@@ -124,9 +124,11 @@ class CudaStreams:
         if weights not in WEIGHTS:
             raise ParameterError(f"weights must be one of {', '.join(WEIGHTS)}, got {weights!r}")
         check_model(model)
-        kernels.check_device()
         self.model, self.weights = model, weights
         self._block, self._tile = block, tile
+        self._size = self._sizes()
+        self._check_size()
+        kernels.check_device()
         settings = model._network.settings
         self._rules = Rules(
             settings.loss,
@@ -138,12 +140,10 @@ class CudaStreams:
         )
         self._updates = cuda.to_device(np.array([model._network.clock[CLOCK.updates]], np.int32))
         self._done = cuda.to_device(np.zeros(1, np.int32))
-        self._size = self._sizes()
-        self._check_size()
         self._shared = weights == "shared"
         if self._shared:
             self._share(pack_weights(model))
-        self._allocate(0)
+        self._allocate(16)
 
     def _sizes(self) -> tuple[int, int, int]:
         """H, I and T of the model as it is now."""
@@ -256,10 +256,11 @@ class CudaStreams:
 
     def forecast(self, rows: np.ndarray, horizon: int) -> np.ndarray:
         """Forecasts of the next values of the streams in these rows, (G, K); zeros before any."""
+        if not rows.size:
+            return np.zeros((0, horizon))
         before = cuda.device_array((rows.size, 4), np.float32)
-        if rows.size:
-            kernel = kernels.issued[-(-rows.size // self._block), self._block]
-            kernel(before, self._streams, cuda.to_device(rows))
+        kernel = kernels.issued[-(-rows.size // self._block), self._block]
+        kernel(before, self._streams, cuda.to_device(rows))
         forecasts = forecasts_of(before.copy_to_host(), horizon)
         return np.where(np.isnan(forecasts), 0.0, forecasts)
 
@@ -300,7 +301,7 @@ class CudaStreams:
             return
         room = self._streams.stats.shape[0]
         if rows.max() >= room:
-            self._resize(max(16, 2 * room, int(rows.max()) + 1))
+            self._resize(max(2 * room, int(rows.max()) + 1))
         values = (*pack(model), *(() if self._shared else pack_weights(model)))
         on_device = cuda.to_device(rows)
         for array, value in zip(self._arrays, values, strict=True):
@@ -312,8 +313,7 @@ class CudaStreams:
         old, size = self._arrays, self._streams.stats.shape[0]
         self._allocate(rows)
         for new, array in zip(self._arrays, old, strict=True):
-            if size:
-                new[:size].copy_to_device(array)
+            new[:size].copy_to_device(array)
 
     def _grow_features(self) -> None:
         """Give all streams the features that the model has been given; on the host, as it is rare.
