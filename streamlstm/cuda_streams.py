@@ -49,13 +49,13 @@ def shapes(H: int, I: int, T: int) -> Streams:
         (T, M),
         (T, 4 * H),
         (T, H),
-        (T, H),  # type: ignore[arg-type]
+        (T, H),
     )
 
 
 def weights_shapes(H: int, I: int) -> Weights:
     """What a stream has of each array of `Weights`."""
-    return Weights((3, (H + I + 1) * 4 * H), (3, H + 1))  # type: ignore[arg-type]
+    return Weights((3, (H + I + 1) * 4 * H), (3, H + 1))
 
 
 def pair(values: Any) -> tuple[np.ndarray, np.ndarray]:

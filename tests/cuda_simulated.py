@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from streamlstm import ForecasterFleet, LSTMForecaster, cuda_streams
+from streamlstm import LSTMForecaster, cuda_streams
 from streamlstm.cuda_streams import CudaStreams
 from streamlstm.kernels import forecaster as cpu
 from streamlstm.kernels.cuda import Tile
@@ -58,15 +58,26 @@ def none(count):
     return np.empty((count, 0))
 
 
+def on_the_cpu(singles, rows, ys, horizon=1, features=None):
+    """What a fleet of forecasters does, which takes as long to compile as these tests to run."""
+    columns = {name: column[:, None] for name, column in (features or {}).items()}
+    return np.vstack(
+        [
+            singles[row].learn_many([y], {name: c[n] for name, c in columns.items()}, None, horizon)
+            for n, (row, y) in enumerate(zip(rows, ys, strict=True))
+        ]
+    )
+
+
 def both(model, values, usual=1.0, **options):
-    """A fleet on the CPU and one on the device that learned the same, their forecasts compared."""
+    """Forecasters on the CPU and streams that learned the same, their forecasts compared."""
     S = values.shape[1]
-    fleet, streams, rows = ForecasterFleet(model), CudaStreams(model, **options), np.arange(S)
+    singles, streams = [copy.deepcopy(model) for _ in range(S)], CudaStreams(model, **options)
+    rows = np.arange(S)
     streams.begin(rows)
     for row in values:
-        ours, theirs = streams.learn(rows, row, none(S), 3), fleet.learn_many(rows, row, horizon=3)
-        compare(ours, theirs, usual)
-    return fleet, streams
+        compare(streams.learn(rows, row, none(S), 3), on_the_cpu(singles, rows, row, 3), usual)
+    return singles, streams
 
 
 def compare(ours, theirs, usual=1.0):
@@ -112,9 +123,9 @@ def assert_alike(ours, theirs):
     ],
 )
 def test_private_streams_learn_as_on_the_cpu(block, parameters):
-    fleet, streams = both(small(**parameters), values_of(14, 2), block=block)
+    singles, streams = both(small(**parameters), values_of(14, 2), block=block)
     for row in range(2):
-        assert_alike(streams.take(row), fleet[row])
+        assert_alike(streams.take(row), singles[row])
 
 
 def test_large_values_with_small_changes():
@@ -126,40 +137,43 @@ def test_spikes_count_until_they_last():
     values = values_of(46, 1)
     values[33] += 1e4
     values[37:] += 1e4
-    fleet, streams = both(small(hidden_size=1, window=2), values, usual=1e4, block=1)
-    assert_alike(streams.take(0), fleet[0])
+    singles, streams = both(small(hidden_size=1, window=2), values, usual=1e4, block=1)
+    assert_alike(streams.take(0), singles[0])
 
 
 def test_weights_that_do_not_fit_shared_memory(monkeypatch):
     monkeypatch.setattr(cuda_streams, "SHARED_MEMORY", 1000)
-    fleet, streams = both(small(), values_of(8, 2), block=7)
-    assert_alike(streams.take(0), fleet[0])
+    singles, streams = both(small(), values_of(8, 2), block=7)
+    assert_alike(streams.take(0), singles[0])
 
 
 def test_ragged_rounds_with_repeated_rows_and_growing_room():
-    values, rng = values_of(20, 20), np.random.default_rng(3)
+    values, rng, S = values_of(20, 20), np.random.default_rng(3), 20
     model = small(hidden_size=2, window=3)
-    fleet, streams, came = ForecasterFleet(model), CudaStreams(model, block=3), np.zeros(20, int)
-    for n in range(4):
-        rows = np.sort(rng.integers(0, 8 * n + 1 if n < 3 else 20, 6))
-        streams.begin(np.array([row for row in np.unique(rows) if row not in fleet]))
+    singles, streams = [copy.deepcopy(model) for _ in range(S)], CudaStreams(model, block=3)
+    came = np.zeros(S, int)
+    for last in (0, 8, 15, 19):  # there is room for 16 at first
+        rows = np.sort(np.append(rng.integers(0, last + 1, 5), last))
+        streams.begin(np.array([row for row in np.unique(rows) if came[row] == 0]))
         ticks = np.array([came[r] + np.sum(rows[:k] == r) for k, r in enumerate(rows)])
         ys = values[ticks, rows]
-        came += np.bincount(rows, minlength=20)
-        compare(streams.learn(rows, ys, none(6), 2), fleet.learn_many(rows, ys, horizon=2))
-    keys = np.array(fleet.keys)
-    compare(streams.forecast(keys, 3), fleet.forecast(3))
-    streams.begin(np.array([19]))
-    assert np.array_equal(streams.forecast(np.array([19]), 2), [[0.0, 0.0]])
-    assert streams.learn(keys[:0], np.empty(0), none(0), 2).shape == (0, 2)
+        came += np.bincount(rows, minlength=S)
+        compare(streams.learn(rows, ys, none(6), 2), on_the_cpu(singles, rows, ys, 2))
+    assert came.max() > 1
+    rows = np.flatnonzero(came)
+    compare(streams.forecast(rows, 3), [singles[row].forecast(3) for row in rows])
+    streams.begin(rows[-1:])
+    assert np.array_equal(streams.forecast(rows[-1:], 2), [[0.0, 0.0]])
+    assert streams.learn(rows[:0], np.empty(0), none(0), 2).shape == (0, 2)
 
 
 @pytest.mark.parametrize("weights", ["private", "shared"])
 def test_features_come_late_are_missing_and_infinite(weights):
-    """For shared weights a fleet of one stream says what is right."""
+    """For shared weights a single stream says what is right."""
     S = 2 if weights == "private" else 1
-    model, theirs, rows = small(hidden_size=3), small(hidden_size=3), np.arange(S)
-    fleet, streams = ForecasterFleet(theirs), CudaStreams(model, weights, block=7, tile=TINY)
+    model, rows = small(hidden_size=3), np.arange(S)
+    singles = [copy.deepcopy(model) for _ in range(S)]
+    streams = CudaStreams(model, weights, block=7, tile=TINY)
     streams.begin(rows)
     values, warm = values_of(14, S, seed=1)[1:], 1e8 + values_of(14, S, seed=2)
     warm[7, 0], warm[9, 0] = np.nan, -np.inf
@@ -167,25 +181,24 @@ def test_features_come_late_are_missing_and_infinite(weights):
         features = {"warm": warm[t]} if t > 4 else {}
         if t == 5:
             model._add_features(["warm"])
-        matrix = np.column_stack(list(features.values())) if features else none(S)
-        expected = fleet.learn_many(rows, row, features or None, horizon=2)
+        matrix = warm[t, :, None] if features else none(S)
+        expected = on_the_cpu(singles, rows, row, 2, features)
         compare(streams.learn(rows, row, matrix, 2), expected)
-    assert_alike(streams.take(0), fleet[0])
+    for row in range(S):
+        assert_alike(streams.take(row), singles[row])
 
 
 def test_a_stream_is_taken_and_put_back():
     """Taken it goes on by itself, as a stream of the CPU; put, as one of the device."""
     values = values_of(12, 2)
-    fleet, streams = both(small(), values[:8], block=7)
-    other = ForecasterFleet(small())
-    other[0] = streams.take(0)
-    streams.put(1, fleet[0])
-    for row in values[8:]:
-        y = row[:1]
-        expected = fleet.learn_many([0], y)
-        compare(other.learn_many([0], y), expected)
+    singles, streams = both(small(), values[:8], block=7)
+    taken = streams.take(0)
+    streams.put(1, singles[0])
+    for y in values[8:, :1]:
+        expected = on_the_cpu(singles, [0], y)
+        compare(taken.learn_many(y), expected)
         compare(streams.learn(np.array([1]), y, none(1), 1), expected)
-    assert_alike(streams.take(1), fleet[0])
+    assert_alike(streams.take(1), singles[0])
     with pytest.raises(cuda_streams.ParameterError, match="hidden_size"):
         streams.put(0, small(hidden_size=3))
 

@@ -14,11 +14,12 @@ that of the bias, N = 4H columns. What the steps mean is explained where the CPU
 import math
 from functools import cache
 from importlib.util import find_spec
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from numba import cuda, float32, int32
+from numba import cuda as cuda
+from numba import float32, int32
 
 from ..errors import DeviceError, MissingPackageError
 from . import committee as experts
@@ -80,23 +81,23 @@ class Rules(NamedTuple):
 
 
 class Streams(NamedTuple):
-    """Of S streams."""
+    """Arrays of S streams, on the device or not; or what a stream has of each, or its shape."""
 
-    counts: np.ndarray  # (S, 2) int32
-    stats: np.ndarray  # (S, 11)
-    channels: np.ndarray  # (S, C, 5)
-    state: np.ndarray  # (S, 2, H) h, c
-    inputs: np.ndarray  # (S, T, M) [h_prev, x, 1]
-    gates: np.ndarray  # (S, T, 4H)
-    c_prevs: np.ndarray  # (S, T, H)
-    tanh_cs: np.ndarray  # (S, T, H)
+    counts: Any  # (S, 2) int32
+    stats: Any  # (S, 11)
+    channels: Any  # (S, C, 5)
+    state: Any  # (S, 2, H) h, c
+    inputs: Any  # (S, T, M) [h_prev, x, 1]
+    gates: Any  # (S, T, 4H)
+    c_prevs: Any  # (S, T, H)
+    tanh_cs: Any  # (S, T, H)
 
 
 class Weights(NamedTuple):
-    """Of S streams, or of all of them alike: then S is 1."""
+    """Likewise; S is 1 where all streams have the same weights."""
 
-    w: np.ndarray  # (S, 3, M * N), see PARAM
-    head: np.ndarray  # (S, 3, H + 1), the bias last
+    w: Any  # (S, 3, M * N), see PARAM
+    head: Any  # (S, 3, H + 1), the bias last
 
 
 def check_device() -> None:
