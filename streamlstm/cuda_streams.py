@@ -302,7 +302,7 @@ class CudaStreams:
         room = self._streams.stats.shape[0]
         if rows.max() >= room:
             self._resize(max(2 * room, int(rows.max()) + 1))
-        values = (*pack(model), *(() if self._shared else pack_weights(model)))
+        values = pack(model) if self._shared else (*pack(model), *pack_weights(model))
         on_device = cuda.to_device(rows)
         for array, value in zip(self._arrays, values, strict=True):
             flat = array.reshape(array.shape[0], value.size)
@@ -328,7 +328,9 @@ class CudaStreams:
         self._size = size
         self._check_size()
         rows, known = len(streams.stats), H + old_I
-        grown = Streams(*(np.zeros((rows, *s), np.float32) for s in shapes(*size)))
+        grown = Streams(
+            *(np.zeros((rows, *s), a.dtype) for s, a in zip(shapes(*size), streams, strict=True))
+        )
         grow(grown, streams)
         grown.inputs[..., known:] = 0.0
         grown.inputs[..., -1] = 1.0
@@ -339,8 +341,9 @@ class CudaStreams:
         if self._shared:
             self._share(Weights(*(array[0] for array in weights)))
         self._allocate(rows)
-        for array, values in zip(self._arrays, (*grown, *weights), strict=not self._shared):
-            array.copy_to_device(values.astype(array.dtype))
+        values = grown if self._shared else (*grown, *weights)
+        for array, value in zip(self._arrays, values, strict=True):
+            array.copy_to_device(value)
 
 
 def forecasts_of(before: np.ndarray, horizon: int) -> np.ndarray:

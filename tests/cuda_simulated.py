@@ -241,16 +241,16 @@ class SharedOnTheCPU:
 
 
 @pytest.mark.parametrize(
-    ("block", "groups", "hidden_size", "tile"),
+    ("block", "groups", "tile", "parameters"),
     [
-        (1, 1, 1, Tile(streams=1, units=1, each=1, depth=1)),
-        (7, 2, 5, TINY),
-        (33, 256, 6, Tile(streams=2, units=8, each=1, depth=16)),
+        (1, 1, Tile(1, 1, 1, 1), {"hidden_size": 1}),
+        (7, 2, TINY, {"weight_decay": 0.2}),
+        (9, 256, Tile(2, 8, 1, 16), {"hidden_size": 6, "optimizer": "sgd", "clip_norm": 0.05}),
     ],
 )
-def test_shared_weights_learn_from_the_mean_gradient(monkeypatch, block, groups, hidden_size, tile):
+def test_shared_weights_learn_from_the_mean_gradient(monkeypatch, block, groups, tile, parameters):
     monkeypatch.setattr(cuda_streams, "GROUPS", groups)
-    model, values, rows = small(hidden_size=hidden_size), values_of(8, 5), np.arange(5)
+    model, values, rows = small(**parameters), values_of(8, 5), np.arange(5)
     streams, expected = CudaStreams(model, "shared", block, tile), SharedOnTheCPU(model, 5)
     streams.begin(rows)
     for t, row in enumerate(values):
