@@ -100,6 +100,34 @@ class Weights(NamedTuple):
     head: Any  # (S, 3, H + 1), the bias last
 
 
+class Work(NamedTuple):
+    """Shared memory of a block that learns from a tick."""
+
+    d_zs: np.ndarray  # (T * N,) gradients of the pre-activations
+    sums: np.ndarray  # (max(N, threads),)
+    d_c: np.ndarray  # (H,)
+    x: np.ndarray  # (M,) [h, x, 1]
+    note: np.ndarray  # (1,) gradient of the loss, NaN without a target
+    staged: np.ndarray  # what is left, for weights
+
+
+@jit_part
+def work_of(shared, T, M, N, threads):
+    """Split the shared memory up."""
+    H = N // 4
+    d_c = T * N + max(N, threads)
+    x = d_c + H
+    note = x + M
+    return Work(
+        shared[: T * N],
+        shared[T * N : d_c],
+        shared[d_c:x],
+        shared[x:note],
+        shared[note : note + 1],
+        shared[note + 1 :],
+    )
+
+
 def check_device() -> None:
     """MissingPackageError or DeviceError if kernels cannot run here."""
     simulated = numba.config.ENABLE_CUDASIM  # type: ignore[attr-defined]
@@ -259,19 +287,18 @@ def learn_value(x, stats, channels, ticks, high, low, rules):
 
 
 @jit_part
-def observe_tick(before, x, note, streams, r, tick, rules):
+def observe_tick(before, work, streams, r, tick, rules):
     """Issue the forecast of a tick, let all but the network learn from it, prepare its inputs.
 
-    before: (4,); x: (M,) shared, overwritten: [h, x, 1]; note: (1,) shared, the gradient of the
-    loss, NaN without a target; tick: (2 + 2F,) value and features, pairs.
+    before: (4,); work: its x and note are overwritten; tick: (2 + 2F,) value and features, pairs.
     """
     thread, threads = cuda.threadIdx.x, cuda.blockDim.x
-    H, M = streams.state.shape[2], x.size
+    x, H, M = work.x, streams.state.shape[2], work.x.size
     stats, channels = streams.stats[r], streams.channels[r]
     if thread == 0:
         issue(before, streams.counts[r], stats, channels)
         inputs, ticks = x[H:], streams.counts[r, TICKS]
-        note[0] = learn_value(inputs, stats, channels, ticks, tick[0], tick[1], rules)
+        work.note[0] = learn_value(inputs, stats, channels, ticks, tick[0], tick[1], rules)
         for n in range(RLS):
             inputs[2 + n] = ZERO
         x[M - 1] = ONE
@@ -286,13 +313,13 @@ def observe_tick(before, x, note, streams, r, tick, rules):
 
 
 @jit_part
-def backward(d_zs, sums, d_c, d_y, streams, r, ticks, w, pitch, head):
+def backward(work, d_y, streams, r, ticks, w, pitch, head):
     """Send the gradient d_y of the newest output back through the tape.
 
-    d_zs: (T * N,) of the pre-activations, overwritten; sums: (>= N,) and d_c: (H,) work space; all
-    shared. w: rows of weights, `pitch` apart. head: (H + 1,).
+    work: its d_zs are overwritten. w: rows of weights, `pitch` apart. head: (H + 1,).
     """
     thread, threads = cuda.threadIdx.x, cuda.blockDim.x
+    d_zs, sums, d_c = work.d_zs, work.sums, work.d_c
     gates, c_prevs, tanh_cs = streams.gates[r], streams.c_prevs[r], streams.tanh_cs[r]
     T, N = gates.shape
     H = N // 4
@@ -399,20 +426,16 @@ def learn_private(staged: bool):
 
         before: (G, 4) see `issue`; rows: (G,) of the streams; ticks: (G, 2 + 2F).
         """
-        shared = cuda.shared.array(0, float32)
         thread, threads = cuda.threadIdx.x, cuda.blockDim.x
         b, r = cuda.blockIdx.x, rows[cuda.blockIdx.x]
         T, M = streams.inputs.shape[1:]
         N = streams.gates.shape[2]
         H = N // 4
-        d_c_start = T * N + max(N, threads)
-        d_zs, sums = shared[: T * N], shared[T * N : d_c_start]
-        d_c = shared[d_c_start : d_c_start + H]
-        x = shared[d_c_start + H : d_c_start + H + M]
-        note = shared[d_c_start + H + M : d_c_start + H + M + 1]
+        work = work_of(cuda.shared.array(0, float32), T, M, N, threads)
+        d_zs, sums, x = work.d_zs, work.sums, work.x
         own, head, inputs = weights.w[r], weights.head[r], streams.inputs[r]
         if staged:
-            w, pitch = shared[d_c_start + H + M + 1 :], N + 1  # odd: rows in different banks
+            w, pitch = work.staged, N + 1  # odd: rows in different banks
             for m in range(M):
                 for n in range(thread, N, threads):
                     w[m * pitch + n] = own[PARAM, m * N + n]
@@ -423,10 +446,10 @@ def learn_private(staged: bool):
             if thread == 0:
                 before[b, 0] = NAN
             return
-        observe_tick(before[b], x, note, streams, r, ticks[b], rules)
-        d_y = note[0]
+        observe_tick(before[b], work, streams, r, ticks[b], rules)
+        d_y = work.note[0]
         if not math.isnan(d_y):
-            backward(d_zs, sums, d_c, d_y, streams, r, before_it, w, pitch, head[PARAM])
+            backward(work, d_y, streams, r, before_it, w, pitch, head[PARAM])
             steps, squares = min(before_it, T), ZERO
             for n in range(thread, N, threads):
                 for m in range(M):
@@ -482,16 +505,12 @@ def learn_shared(before, grads, labelled, streams, weights, rows, ticks, rules):
     grads: (blocks, M * N + H + 1), if there are any; labelled: (blocks,) how many; the rest as for
     `learn_private`.
     """
-    shared = cuda.shared.array(0, float32)
     thread, threads, block = cuda.threadIdx.x, cuda.blockDim.x, cuda.blockIdx.x
     T, M = streams.inputs.shape[1:]
     N = streams.gates.shape[2]
     H = N // 4
-    d_c_start = T * N + max(N, threads)
-    d_zs, sums = shared[: T * N], shared[T * N : d_c_start]
-    d_c = shared[d_c_start : d_c_start + H]
-    x = shared[d_c_start + H : d_c_start + H + M]
-    note = shared[d_c_start + H + M : d_c_start + H + M + 1]
+    work = work_of(cuda.shared.array(0, float32), T, M, N, threads)
+    d_zs, x = work.d_zs, work.x
     w, head, total = weights.w[0, PARAM], weights.head[0, PARAM], grads[block]
     found = 0
     for b in range(block, rows.size, cuda.gridDim.x):
@@ -502,10 +521,10 @@ def learn_shared(before, grads, labelled, streams, weights, rows, ticks, rules):
             if thread == 0:
                 before[b, 0] = NAN
             continue
-        observe_tick(before[b], x, note, streams, r, ticks[b], rules)
-        d_y = note[0]
+        observe_tick(before[b], work, streams, r, ticks[b], rules)
+        d_y = work.note[0]
         if not math.isnan(d_y):
-            backward(d_zs, sums, d_c, d_y, streams, r, before_it, w, N, head)
+            backward(work, d_y, streams, r, before_it, w, N, head)
             steps = min(before_it, T)
             for n in range(thread, N, threads):
                 for m in range(M):
