@@ -14,6 +14,7 @@ import pytest
 
 from streamlstm import LSTMForecaster, cuda_streams
 from streamlstm.cuda_streams import CudaStreams
+from streamlstm.forecaster import NO_BOUNDS, NO_PLACES
 from streamlstm.kernels import forecaster as cpu
 from streamlstm.kernels.cuda import Tile
 from streamlstm.kernels.network import update
@@ -22,6 +23,7 @@ from streamlstm.layout import (
     layer_tape,
     memory_views,
     network_views,
+    past_views,
     weights_views,
     work_views,
 )
@@ -58,15 +60,25 @@ def none(count):
     return np.empty((count, 0))
 
 
+def opened(model, horizon=1):
+    """A forecaster's views, for the parts of kernels to be called from Python, uncompiled."""
+    network, series = model._network, model._series
+    net = network_views(network.kind, *network.buffers)
+    work = work_views(model._work_for(horizon), series.shape)
+    return work, net, series, past_views(model._past, network.settings)
+
+
 def on_the_cpu(singles, rows, ys, horizon=1, features=None):
-    """What a fleet of forecasters does, which takes as long to compile as these tests to run."""
-    columns = {name: column[:, None] for name, column in (features or {}).items()}
-    return np.vstack(
-        [
-            singles[row].learn_many([y], {name: c[n] for name, c in columns.items()}, None, horizon)
-            for n, (row, y) in enumerate(zip(rows, ys, strict=True))
-        ]
-    )
+    """What a fleet of forecasters does: to compile that takes longer than all of these tests."""
+    forecasts = np.empty((len(rows), horizon))
+    for n, (row, y) in enumerate(zip(rows, ys, strict=True)):
+        table = {name: column[n : n + 1] for name, column in (features or {}).items()}
+        singles[row]._add_features(list(table))
+        cpu.learn_ticks(
+            forecasts[n : n + 1], NO_BOUNDS, NO_PLACES, np.array([y]),
+            singles[row]._columns.matrix(table, 1), np.empty(0), *opened(singles[row], horizon),
+        )  # fmt: skip
+    return forecasts
 
 
 def both(model, values, usual=1.0, **options):
@@ -161,7 +173,10 @@ def test_ragged_rounds_with_repeated_rows_and_growing_room():
         compare(streams.learn(rows, ys, none(6), 2), on_the_cpu(singles, rows, ys, 2))
     assert came.max() > 1
     rows = np.flatnonzero(came)
-    compare(streams.forecast(rows, 3), [singles[row].forecast(3) for row in rows])
+    ahead = np.empty((rows.size, 3))
+    for path, row in zip(ahead, rows, strict=True):
+        cpu.forecast(path, *opened(singles[row], 3)[:3], none(0))
+    compare(streams.forecast(rows, 3), np.nan_to_num(ahead))
     streams.begin(rows[-1:])
     assert np.array_equal(streams.forecast(rows[-1:], 2), [[0.0, 0.0]])
     assert streams.learn(rows[:0], np.empty(0), none(0), 2).shape == (0, 2)
@@ -196,7 +211,7 @@ def test_a_stream_is_taken_and_put_back():
     streams.put(1, singles[0])
     for y in values[8:, :1]:
         expected = on_the_cpu(singles, [0], y)
-        compare(taken.learn_many(y), expected)
+        compare(on_the_cpu([taken], [0], y), expected)
         compare(streams.learn(np.array([1]), y, none(1), 1), expected)
     assert_alike(streams.take(1), singles[0])
     with pytest.raises(cuda_streams.ParameterError, match="hidden_size"):
@@ -211,32 +226,29 @@ class SharedOnTheCPU:
         self.of_all = copy.deepcopy(model)
         for single in self.models:
             single._network.set_learning_rate(0.0)  # only for their gradients
-        self.views = [self.opened(model) for model in [self.of_all, *self.models]]
-
-    def opened(self, model):
-        return network_views(model._network.kind, *model._network.buffers), model._series
+        self.views = [opened(model) for model in [self.of_all, *self.models]]
 
     def learn(self, rows, ys):
-        (of_all, _), nothing, grads, came = self.views[0], np.empty(0), [], []
+        of_all, nothing, grads, came = self.views[0][1], np.empty(0), [], []
         forecasts = np.full((len(rows), 1), np.nan)
         for n, (row, y) in enumerate(zip(rows, ys, strict=True)):
-            net, series = self.views[1 + row]
+            work, net, series, past = views = self.views[1 + row]
             if net.clock[CLOCK.values]:
-                forecasts[n] = self.models[row].forecast(1)
-            if net.clock[CLOCK.values] or np.isfinite(y):
-                came.append((net, series, self.models[row], y))
-        for net, series, model, y in came:
+                cpu.forecast(forecasts[n], work, net, series, none(0))
+            elif not np.isfinite(y):
+                continue
+            came.append(views)
             updates = net.clock[CLOCK.updates]
-            cpu.absorb(net, series, model._past, y, nothing)
+            cpu.absorb(net, series, past, y, nothing)
             if net.clock[CLOCK.updates] > updates:
                 grads.append(net.scratch.grads.copy())
         if grads:
             of_all.scratch.grads[:] = np.mean(grads, axis=0, dtype=np.float64)
             update(of_all)
-        for net, _ in self.views:
+        for _, net, *_ in self.views:
             net.weights.params[:] = of_all.weights.params
-        for net, series, model, _ in came:
-            cpu.look_out(work_views(model._work, series.shape), net, series, model._past)
+        for views in came:
+            cpu.look_out(*views)
         return forecasts
 
 
