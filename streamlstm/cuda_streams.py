@@ -126,9 +126,9 @@ class CudaStreams:
         check_model(model)
         self.model, self.weights = model, weights
         self._block, self._tile = block, tile
-        self._size = self._sizes()
         self._check_size()
         kernels.check_device()
+        self._size = self._sizes()
         settings = model._network.settings
         self._rules = Rules(
             settings.loss,
@@ -151,7 +151,8 @@ class CudaStreams:
         return settings.hidden_size, settings.input_size, settings.window
 
     def _check_size(self) -> None:
-        H, I, T = self._size
+        """ParameterError if the model, as it is now, does not fit shared memory."""
+        H, I, T = self._sizes()
         needed = kernels.learning_size(H, I, T, self._block, False)
         if needed > SHARED_MEMORY:
             raise ParameterError(
@@ -323,10 +324,10 @@ class CudaStreams:
         (H, old_I, _), size = self._size, self._sizes()
         if size == self._size:
             return
+        self._check_size()
+        self._size = size
         streams = Streams(*(array.copy_to_host() for array in self._streams))
         weights = Weights(*(array.copy_to_host() for array in self._weights))
-        self._size = size
-        self._check_size()
         rows, known = len(streams.stats), H + old_I
         grown = Streams(
             *(np.zeros((rows, *s), a.dtype) for s, a in zip(shapes(*size), streams, strict=True))
