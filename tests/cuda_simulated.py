@@ -218,6 +218,20 @@ def test_a_stream_is_taken_and_put_back():
         streams.put(0, small(hidden_size=3))
 
 
+def test_averages_that_fade_do_not_become_denormal():
+    values, fading = values_of(7, 1), slice(3, 7)  # inputs that are always 0
+    singles, streams = both(small(hidden_size=1), values[:6], block=3)
+    network = singles[0]._network
+    first = weights_views(network.weights).first
+    network.params_in(first)["w_l0"][fading] = 1e-30
+    streams.put(0, singles[0])
+    streams.learn(np.arange(1), values[6], none(1), 1)
+    network = streams.take(0)._network
+    _, first, second = map(network.params_in, weights_views(network.weights))
+    assert np.all(first["w_l0"][fading] == 0.0)
+    assert np.all(second["w_l0"][fading] == np.float32(1e-30))
+
+
 class SharedOnTheCPU:
     """Forecasters whose gradients are averaged, by the CPU's own code: see `forecaster`."""
 
