@@ -19,3 +19,7 @@ class DataError(StreamLSTMError, ValueError):
 
 class MissingPackageError(StreamLSTMError, ImportError):
     """A library that is not installed is needed for this; names the `pip install`."""
+
+
+class DeviceError(StreamLSTMError, RuntimeError):
+    """A GPU is needed for this, and none can be used here."""
