@@ -17,6 +17,7 @@ import numpy as np
 from streamlstm import LSTMForecaster
 from streamlstm.cuda_streams import CudaStreams
 from streamlstm.errors import StreamLSTMError
+from streamlstm.forecaster import NO_PLACES
 from streamlstm.kernels import cuda as kernels
 
 OWN, SHARED = (16_384, 32), (100_000, 64)  # streams, H
@@ -33,7 +34,7 @@ def streams_of(S: int, H: int, weights: str) -> tuple[CudaStreams, Callable[[], 
     streams.begin(rows)
 
     def learn() -> None:
-        streams.learn(rows, next(rounds), nothing, 1)
+        streams.learn(rows, next(rounds), nothing, None, 1, NO_PLACES)
 
     for _ in range(WARM):
         learn()

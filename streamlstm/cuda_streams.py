@@ -1,12 +1,13 @@
 """`CudaStreams`: the streams of a fleet, kept and learned on a GPU."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .errors import ParameterError
-from .forecaster import LSTMForecaster
+from .forecaster import NO_BOUNDS, LSTMForecaster
 from .kernels import cuda as kernels
 from .kernels.cuda import (
     BEYOND,
@@ -31,6 +32,7 @@ from .kernels.cuda import (
 from .kernels.rls import LARGEST_OUTPUT
 from .kernels.scaling import LARGEST
 from .layout import CLOCK, grow, layer_tape, memory_views, weights_views
+from .rounds import rounds_of
 
 WEIGHTS = ("private", "shared")
 SHARED_MEMORY = 48 * 1024  # bytes that a block has without asking
@@ -114,6 +116,9 @@ class CudaStreams:
 
     """
 
+    has_intervals = False
+    threads = None  # of the CPU
+
     def __init__(
         self,
         model: LSTMForecaster,
@@ -188,9 +193,27 @@ class CudaStreams:
         """Those with a row a stream."""
         return self._streams if self._shared else (*self._streams, *self._weights)
 
-    def begin(self, rows: np.ndarray) -> None:
+    def __getstate__(self) -> dict[str, Any]:
+        arrays = [array.copy_to_host() for array in (*self._streams, *self._weights, self._updates)]
+        return {"arguments": (self.model, self.weights, self._block, self._tile), "arrays": arrays}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(*state["arguments"])  # type: ignore[misc]
+        self._allocate(len(state["arrays"][0]))
+        arrays = (*self._streams, *self._weights, self._updates)
+        for array, value in zip(arrays, state["arrays"], strict=True):
+            array.copy_to_device(value)
+
+    def add_features(self, names: list[Any]) -> None:
+        """Give all streams these features, those of them that are new."""
+        self.model._add_features(names)
+
+    def begin(self, rows: Sequence[int]) -> None:
         """Let the streams of these rows, new ones or not, begin as the model."""
-        self._fill(rows, self.model)
+        self._fill(np.array(rows, np.int64), self.model)
+
+    def drop(self, row: int) -> None:
+        """Nothing: another stream may begin in this row."""
 
     def put(self, row: int, model: LSTMForecaster) -> None:
         """Let a stream go on as a forecaster; weights that are shared stay as they are.
@@ -223,24 +246,32 @@ class CudaStreams:
         )
 
     def learn(
-        self, rows: np.ndarray, ys: np.ndarray, features: np.ndarray, horizon: int
-    ) -> np.ndarray:
-        """Forecast, then learn from, each tick of a round.
+        self,
+        rows: np.ndarray,
+        ys: np.ndarray,
+        features: np.ndarray,
+        times: np.ndarray | None,
+        horizon: int,
+        places: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Forecast, then learn from, each of N ticks, those of a stream in their order.
 
         Parameters
         ----------
         rows
-            (N,) sorted; the ticks of a row that comes several times are taken in their order.
+            (N,) of the streams.
         ys
             (N,) values, NaN where missing.
         features
             (N, F), NaN where missing.
+        times, places
+            Of no interest here.
         horizon
             Ticks ahead to forecast each time, K.
 
         Returns
         -------
-        (N, K) forecasts made before each tick; NaN before the first value of a stream.
+        (N, K) forecasts made before each tick, NaN before the first value of a stream; no bounds.
 
         """
         self._grow_features()
@@ -248,12 +279,9 @@ class CudaStreams:
         ticks[:, 0], ticks[:, 1] = pair(np.where(np.abs(ys) <= kernels.LARGEST, ys, np.nan))
         ticks[:, 2::2], ticks[:, 3::2] = pair(features)
         before = np.empty((rows.size, 4), np.float32)
-        starts = np.flatnonzero(np.diff(rows, prepend=-1))
-        repetition = np.arange(rows.size) - np.repeat(starts, np.diff(starts, append=rows.size))
-        for n in range(repetition.max(initial=-1) + 1):
-            some = np.flatnonzero(repetition == n)
+        for some in rounds_of(rows):
             before[some] = self._learn(rows[some], ticks[some])
-        return forecasts_of(before, horizon)
+        return forecasts_of(before, horizon), NO_BOUNDS
 
     def forecast(self, rows: np.ndarray, horizon: int) -> np.ndarray:
         """Forecasts of the next values of the streams in these rows, (G, K); zeros before any."""

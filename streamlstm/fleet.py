@@ -14,6 +14,10 @@ from .forecaster import NO_PLACES, LSTMForecaster, check_horizon, interval_place
 from .streams import PrivateStreams, SharedStreams
 
 STREAMS = {"private": PrivateStreams, "shared": SharedStreams}
+DEVICES = ("cpu", "cuda")
+ON_CUDA: dict[str, Any] = {  # what a model there has to have
+    "preset": "fast", "season": None, "drift": False, "horizon": 1, "experts": ("last", "lstm"),
+}  # fmt: skip
 
 
 class ForecasterFleet:
@@ -29,13 +33,18 @@ class ForecasterFleet:
     ----------
     model
         What every stream begins as; an `LSTMForecaster` with its default arguments if None, with
-        `preset="fast"` for shared weights. It is copied, as it is.
+        `preset="fast"` for shared weights and what a GPU needs there (docs/cuda.md). It is copied,
+        as it is.
     weights
         "private" or "shared". Shared ones move once a round, along the mean of the gradients of its
         streams, where those whose errors have grown of late count twice; they need a model that
         learns every tick once: no replay and `stride=1`.
+    device
+        "cpu", or "cuda" for the first GPU: of a model with the last value and the LSTM as experts,
+        without intervals. Needs `pip install 'streamlstm[cuda]'`.
     threads
-        How many to learn on; as many as Numba takes if None. The results do not depend on it.
+        How many to learn on, on the CPU; as many as Numba takes if None. The results do not depend
+        on it.
 
     Notes
     -----
@@ -60,16 +69,27 @@ class ForecasterFleet:
         self,
         model: LSTMForecaster | None = None,
         weights: str = "private",
+        device: str = "cpu",
         threads: int | None = None,
     ):
-        if weights not in STREAMS:
-            raise ParameterError(f"weights must be one of {', '.join(STREAMS)}, got {weights!r}")
-        if model is None:
+        for name, choice, choices in [("weights", weights, STREAMS), ("device", device, DEVICES)]:
+            if choice not in choices:
+                raise ParameterError(f"{name} must be one of {', '.join(choices)}, got {choice!r}")
+        if device == "cuda":
+            model = LSTMForecaster(**ON_CUDA) if model is None else model
+        elif model is None:
             model = LSTMForecaster(preset="fast" if weights == "shared" else "accurate")
         self.weights = weights
+        self.device = device
         self._rows: dict[Hashable, int] = {}
         self._free: list[int] = []
-        self._streams = STREAMS[weights](copy.deepcopy(model))
+        self._streams: Any = None
+        if device == "cuda":
+            from .cuda_streams import CudaStreams
+
+            self._streams = CudaStreams(copy.deepcopy(model), weights)
+        else:
+            self._streams = STREAMS[weights](copy.deepcopy(model))
         self._lock = threading.Lock()
         self.threads = threads
 
@@ -147,11 +167,12 @@ class ForecasterFleet:
         except TypeError as error:
             raise InputError(f"a key must be hashable: {error}") from error
         places = NO_PLACES if alpha is None else interval_places(alpha)
+        if alpha is not None:
+            self._check_intervals()
         with self._lock:
             self._streams.add_features(list(table))
-            for key in wanted:
-                if key not in self._rows:
-                    self._streams.begin(self._row_of(key))
+            new = [self._row_of(key) for key in wanted if key not in self._rows]
+            self._streams.begin(new)
             rows = np.fromiter(map(self._rows.__getitem__, keys), np.int64, ys.size)
             matrix = self.model._columns.matrix(table, ys.size)
             forecasts, bounds = self._streams.learn(rows, ys, matrix, times, horizon, places)
@@ -193,6 +214,7 @@ class ForecasterFleet:
 
         """
         with self._lock:
+            self._check_intervals()
             return self._streams.forecast_interval(self._rows_of(keys), horizon, alpha)
 
     def __getitem__(self, key: Hashable) -> LSTMForecaster:
@@ -223,7 +245,7 @@ class ForecasterFleet:
     def reset(self, key: Hashable) -> None:
         """Let a stream begin anew."""
         with self._lock:
-            self._streams.begin(int(self._rows_of([key])[0]))
+            self._streams.begin(self._rows_of([key]).tolist())
 
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:  # no copy of a round half learned
@@ -233,6 +255,10 @@ class ForecasterFleet:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.Lock()
+
+    def _check_intervals(self) -> None:
+        if not self._streams.has_intervals:
+            raise ParameterError(f"device={self.device!r} keeps no intervals")
 
     def _row_of(self, key: Hashable) -> int:
         """The row of a stream; of one that is new, the first that is free."""

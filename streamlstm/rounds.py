@@ -1,12 +1,13 @@
-"""Calls of parallel kernels: one at a time, on so many threads, safe after a fork."""
+"""Rounds of ticks, and calls of parallel kernels: one at a time, safe after a fork."""
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
 import numba
+import numpy as np
 
 from .kernels.jit import jit_apart
 
@@ -45,3 +46,19 @@ def run(kernel: Callable[..., None], threads: int, *arguments: Any) -> None:
 @cache
 def _serial(kernel: Any) -> Callable[..., None]:
     return jit_apart(kernel.py_func)
+
+
+def rounds_of(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Which ticks of the streams in these rows, (N,), make a round: one of each stream, by row.
+
+    >>> [part.tolist() for part in rounds_of(np.array([3, 1, 3, 3, 1]))]
+    [[1, 0], [4, 2], [3]]
+    """
+    order = np.argsort(rows, kind="stable")
+    starts = np.flatnonzero(np.diff(rows[order], prepend=-1))
+    counts = np.diff(starts, append=rows.size)
+    nth = np.empty_like(rows)
+    nth[order] = np.arange(rows.size) - np.repeat(starts, counts)
+    order = np.lexsort((rows, nth))
+    sizes = np.bincount(nth)
+    yield from np.split(order, np.cumsum(sizes)[:-1]) if rows.size else ()

@@ -6,8 +6,7 @@ most ticks are but learned from, many streams in one compiled call.
 
 import copy
 import heapq
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from operator import is_
 from typing import Any
 
@@ -35,6 +34,8 @@ class PrivateStreams:
 
     model: what every stream begins as; threads: how many to learn on, or None.
     """
+
+    has_intervals = True
 
     def __init__(self, model: LSTMForecaster):
         self.model = model
@@ -66,9 +67,10 @@ class PrivateStreams:
         self.__dict__.update(state)
         self._open()
 
-    def begin(self, row: int) -> None:
-        """Let a stream begin, or begin anew."""
-        self.put(row, copy.deepcopy(self.model))
+    def begin(self, rows: Iterable[int]) -> None:
+        """Let streams begin, or begin anew."""
+        for row in rows:
+            self.put(row, copy.deepcopy(self.model))
 
     def put(self, row: int, model: LSTMForecaster) -> None:
         """Make a model that of a stream. Room grows by doubling."""
@@ -132,20 +134,20 @@ class PrivateStreams:
         """
         forecasts = np.empty((ys.size, horizon))
         bounds = np.empty((ys.size, 2, horizon)) if places.size else NO_BOUNDS
-        order = self._order(rows)
-        predicted, around = np.empty_like(forecasts), np.empty_like(bounds)
-        self._learn(
-            predicted, around, places, rows[order], ys[order], features[order],
-            None if times is None else times[order],
-        )  # fmt: skip
-        forecasts[order] = predicted
-        if places.size:
-            bounds[order] = around
+        for some in self._split(rows):
+            made, around = np.empty((some.size, horizon)), np.empty((some.size, *bounds.shape[1:]))
+            self._learn(
+                made, around if places.size else NO_BOUNDS, places, rows[some], ys[some],
+                features[some], None if times is None else times[some],
+            )  # fmt: skip
+            forecasts[some] = made
+            if places.size:
+                bounds[some] = around
         return forecasts, bounds
 
-    def _order(self, rows: np.ndarray) -> np.ndarray:
-        """The order in which `_learn` takes the ticks of these streams: stream by stream."""
-        return np.argsort(rows, kind="stable")
+    def _split(self, rows: np.ndarray) -> Iterable[np.ndarray]:
+        """Which ticks of these streams `_learn` takes at a time, in order: all, by stream."""
+        return [np.argsort(rows, kind="stable")] if rows.size else []
 
     def _locate(self, row: int) -> None:
         """Note where a model has its buffers, if that has changed."""
@@ -338,16 +340,18 @@ class SharedStreams(PrivateStreams):
             model._network.share_weights(network)
         super()._open()
 
-    def begin(self, row: int) -> None:
-        """Let a stream begin with a committee that trusts its members as others do by now."""
-        model = copy.deepcopy(self.model)
-        ours, theirs = model._series.committee, self._usual_committee()
-        if theirs is not None:
-            for learned, usual in zip(_trust(ours), theirs, strict=True):
-                learned[:] = usual
-            ours.weights[:] *= ours.members
-            ours.weights[:] /= ours.weights.sum(axis=1, keepdims=True)
-        self.put(row, model)
+    def begin(self, rows: Iterable[int]) -> None:
+        """Let streams begin with a committee that trusts its members as others do by now."""
+        theirs = self._usual_committee()
+        for row in rows:
+            model = copy.deepcopy(self.model)
+            if theirs is not None:
+                ours = model._series.committee
+                for learned, usual in zip(_trust(ours), theirs, strict=True):
+                    learned[:] = usual
+                ours.weights[:] *= ours.members
+                ours.weights[:] /= ours.weights.sum(axis=1, keepdims=True)
+            self.put(row, model)
 
     def _usual_committee(self) -> list[np.ndarray] | None:
         """The means over the streams that have seen most; None if there are none."""
@@ -386,14 +390,8 @@ class SharedStreams(PrivateStreams):
     def _buffers_of(self, row: int) -> tuple[np.ndarray, ...]:
         return self._settings, *super()._buffers_of(row)[1:]
 
-    def _order(self, rows: np.ndarray) -> np.ndarray:
-        """Round by round, each with at most one tick of a stream."""
-        order = np.argsort(rows, kind="stable")
-        starts = np.flatnonzero(np.diff(rows[order], prepend=-1))
-        counts = np.diff(starts, append=rows.size)
-        nth = np.empty_like(rows)
-        nth[order] = np.arange(rows.size) - np.repeat(starts, counts)
-        return np.lexsort((rows, nth))
+    def _split(self, rows: np.ndarray) -> Iterable[np.ndarray]:
+        return rounds.rounds_of(rows)
 
     def _learn(
         self,
@@ -404,25 +402,6 @@ class SharedStreams(PrivateStreams):
         ys: np.ndarray,
         features: np.ndarray,
         times: np.ndarray | None,
-    ) -> None:
-        """Learn from ticks sorted by round."""
-        starts = np.flatnonzero(np.diff(rows, prepend=sys.maxsize) <= 0)
-        for start, count in zip(starts, np.diff(starts, append=rows.size), strict=True):
-            ticks = slice(start, start + count)
-            self._learn_round(
-                forecasts[ticks], bounds[ticks], places, rows[ticks], ys[ticks], features[ticks],
-                None if times is None else times[ticks],
-            )  # fmt: skip
-
-    def _learn_round(
-        self,
-        forecasts: Any,
-        bounds: Any,
-        places: Any,
-        rows: Any,
-        ys: Any,
-        features: Any,
-        times: Any,
     ) -> None:
         """Learn from a tick each of some streams; ticks that never came are learned before."""
         quick = self._is_quick(rows, np.arange(rows.size), times)

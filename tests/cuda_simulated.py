@@ -7,13 +7,15 @@ tiny: the simulator runs a thread of Python for each thread of a block.
 """
 
 import copy
+import pickle
 import sys
 
 import numpy as np
 import pytest
 
-from streamlstm import LSTMForecaster, cuda_streams
+from streamlstm import ForecasterFleet, LSTMForecaster, cuda_streams
 from streamlstm.cuda_streams import CudaStreams
+from streamlstm.errors import ParameterError
 from streamlstm.forecaster import NO_BOUNDS, NO_PLACES
 from streamlstm.kernels import forecaster as cpu
 from streamlstm.kernels.cuda import Tile
@@ -56,6 +58,10 @@ def values_of(T, S, offset=0.0, seed=0):
     return values
 
 
+def learn(streams, rows, ys, features, horizon):
+    return streams.learn(rows, ys, features, None, horizon, NO_PLACES)[0]
+
+
 def none(count):
     return np.empty((count, 0))
 
@@ -88,7 +94,7 @@ def both(model, values, usual=1.0, **options):
     rows = np.arange(S)
     streams.begin(rows)
     for row in values:
-        compare(streams.learn(rows, row, none(S), 3), on_the_cpu(singles, rows, row, 3), usual)
+        compare(learn(streams, rows, row, none(S), 3), on_the_cpu(singles, rows, row, 3), usual)
     return singles, streams
 
 
@@ -170,7 +176,7 @@ def test_ragged_rounds_with_repeated_rows_and_growing_room():
         ticks = np.array([came[r] + np.sum(rows[:k] == r) for k, r in enumerate(rows)])
         ys = values[ticks, rows]
         came += np.bincount(rows, minlength=S)
-        compare(streams.learn(rows, ys, none(6), 2), on_the_cpu(singles, rows, ys, 2))
+        compare(learn(streams, rows, ys, none(6), 2), on_the_cpu(singles, rows, ys, 2))
     assert came.max() > 1
     rows = np.flatnonzero(came)
     ahead = np.empty((rows.size, 3))
@@ -179,7 +185,7 @@ def test_ragged_rounds_with_repeated_rows_and_growing_room():
     compare(streams.forecast(rows, 3), np.nan_to_num(ahead))
     streams.begin(rows[-1:])
     assert np.array_equal(streams.forecast(rows[-1:], 2), [[0.0, 0.0]])
-    assert streams.learn(rows[:0], np.empty(0), none(0), 2).shape == (0, 2)
+    assert learn(streams, rows[:0], np.empty(0), none(0), 2).shape == (0, 2)
 
 
 @pytest.mark.parametrize("weights", ["private", "shared"])
@@ -198,7 +204,7 @@ def test_features_come_late_are_missing_and_infinite(weights):
             model._add_features(["warm"])
         matrix = warm[t, :, None] if features else none(S)
         expected = on_the_cpu(singles, rows, row, 2, features)
-        compare(streams.learn(rows, row, matrix, 2), expected)
+        compare(learn(streams, rows, row, matrix, 2), expected)
     for row in range(S):
         assert_alike(streams.take(row), singles[row])
 
@@ -212,7 +218,7 @@ def test_a_stream_is_taken_and_put_back():
     for y in values[8:, :1]:
         expected = on_the_cpu(singles, [0], y)
         compare(on_the_cpu([taken], [0], y), expected)
-        compare(streams.learn(np.array([1]), y, none(1), 1), expected)
+        compare(learn(streams, np.array([1]), y, none(1), 1), expected)
     assert_alike(streams.take(1), singles[0])
     with pytest.raises(cuda_streams.ParameterError, match="hidden_size"):
         streams.put(0, small(hidden_size=3))
@@ -225,7 +231,7 @@ def test_averages_that_fade_do_not_become_denormal():
     first = weights_views(network.weights).first
     network.params_in(first)["w_l0"][fading] = 1e-30
     streams.put(0, singles[0])
-    streams.learn(np.arange(1), values[6], none(1), 1)
+    learn(streams, np.arange(1), values[6], none(1), 1)
     network = streams.take(0)._network
     _, first, second = map(network.params_in, weights_views(network.weights))
     assert np.all(first["w_l0"][fading] == 0.0)
@@ -281,7 +287,7 @@ def test_shared_weights_learn_from_the_mean_gradient(monkeypatch, block, groups,
     streams.begin(rows)
     for t, row in enumerate(values):
         some = np.arange(4 if t == 6 else 5)
-        ours = streams.learn(rows[some], row[some], none(some.size), 1)
+        ours = learn(streams, rows[some], row[some], none(some.size), 1)
         compare(ours, expected.learn(some, row[some]))
     learned = expected.of_all._network
     for row, single in zip(rows, expected.models, strict=True):
@@ -299,7 +305,7 @@ def test_what_is_to_come_changes_no_forecast(weights):
     for stream in (values, other):
         streams, rows = CudaStreams(small(hidden_size=2), weights, 3, TINY), np.arange(3)
         streams.begin(rows)
-        seen.append(np.array([streams.learn(rows, row, none(3), 2) for row in stream]))
+        seen.append(np.array([learn(streams, rows, row, none(3), 2) for row in stream]))
     assert np.array_equal(seen[0][:7], seen[1][:7], equal_nan=True)
     assert not np.array_equal(seen[0][7], seen[1][7])
 
@@ -313,7 +319,32 @@ def test_a_stream_that_is_spoilt_leaves_the_others_untouched():
         streams, rows = CudaStreams(small(), block=7), np.arange(3)
         streams.begin(rows)
         for row in stream:
-            streams.learn(rows, row, none(3), 1)
+            learn(streams, rows, row, none(3), 1)
         taken.append(streams.take(0))
         assert np.isfinite(streams.forecast(rows, 2)).all()
     assert np.array_equal(taken[0]._network.weights, taken[1]._network.weights)
+
+
+def test_a_fleet_on_the_device_answers_as_on_the_cpu(monkeypatch):
+    """Keys, repeated and new ones, a stream that leaves and comes back, a copy by pickle."""
+    monkeypatch.setattr(cuda_streams, "TILE", TINY)
+    fleet = ForecasterFleet(small(hidden_size=2, window=3), device="cuda")
+    single, values = small(hidden_size=2, window=3), values_of(12, 1)[:, 0]
+    for y in values:
+        made = fleet.learn_many(["b", "a", "b"], [y, 7.0, y], {"f": [1.0, 2.0, 3.0]})
+    before = fleet.forecast(2, ["b", "a"])
+    assert made.shape == (3, 1)
+    assert np.isfinite(before).all()
+    again = pickle.loads(pickle.dumps(fleet))
+    fleet["b"] = fleet["b"]
+    for each in (fleet, again):
+        assert np.allclose(each.forecast(2, ["b", "a"]), before, rtol=1e-6)
+    assert fleet["b"]._network.clock[CLOCK.values] == 2 * (values.size - 1), "the first is missing"
+    del fleet["b"]
+    assert fleet.keys == ["a"]
+    with pytest.raises(ParameterError, match="keeps no intervals"):
+        fleet.learn_many(["c"], [1.0], alpha=0.1)
+    assert "c" not in fleet
+    expected = [single.learn_many([y])[0, 0] for y in values[:4]]
+    made = [fleet.learn_many(["c"], [y], {"f": [np.nan]})[0, 0] for y in values[:4]]
+    assert np.allclose(made[:3], expected[:3], equal_nan=True)
