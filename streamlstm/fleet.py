@@ -83,8 +83,11 @@ class ForecasterFleet:
         self._table, self._sizes = np.zeros(size, np.int64), np.zeros(size, np.int64)
         self._scratch, self._work = np.zeros((0, 0), np.float32), np.zeros((0, 0))
         self._longest, self._shapes = 0, {self.model._shape}
-        for row in self._models:
+        due = self._due.copy()
+        for row, model in self._models.items():
+            model._work_in(self.model)
             self._note(row)
+        self._due = due
 
     def __len__(self) -> int:
         """How many streams there are."""
@@ -239,10 +242,14 @@ class ForecasterFleet:
             self._rows_of([key])
             self._put(key, copy.deepcopy(self.model))
 
+    def _state(self) -> dict[str, Any]:
+        """What `__setstate__` takes, not copied; the lock must be held."""
+        kept = ("model", "threads", "_rows", "_free", "_models", "_due")
+        return {name: self.__dict__[name] for name in kept}
+
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:  # no copy of a round half learned
-            kept = ("model", "threads", "_rows", "_free", "_models", "_due")
-            return {name: copy.deepcopy(self.__dict__[name]) for name in kept}
+            return copy.deepcopy(self._state())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -1,0 +1,153 @@
+"""Python values as JSON and arrays, with their types, and back: what a snapshot is written in.
+
+What JSON has no notation for is an object with one key that says what it is, such as
+{"tuple": [...]}. Of classes only those of `_MODULES` and `_TOKENS` are written or made, so that
+reading a file runs no code of it.
+"""
+
+import base64
+import contextlib
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+import streamlstm
+
+from .errors import SnapshotError
+from .kernels.cells import CELLS
+from .kernels.rules import RULES
+
+INTEGERS = 32  # a longer list of them is kept as an array
+
+# By name of the class.
+_MODULES = {name: f".{module}" for name, module in streamlstm._MODULES.items()} | {
+    "Columns": ".features",
+    "DriftWatch": ".drift",
+    "Network": ".network",
+    "SeasonFinder": ".seasons",
+    "Settings": ".layout",
+}
+_TOKENS: dict[str, type] = {
+    type(token).__name__: type(token)
+    for token in [file.CELL for file in CELLS.values()] + [file.RULE for file in RULES.values()]
+}
+
+
+def _class(name: str) -> type | None:
+    """The class that a snapshot calls so, if it may."""
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name], __package__), name)
+    return _TOKENS.get(name)
+
+
+class Encoder:
+    """Python values as JSON; copies of arrays, little-endian, go where JSON refers to them."""
+
+    def __init__(self) -> None:
+        self.arrays: list[bytes] = []
+        self.size = 0
+        self._ways: dict[type, Callable[[Any], Any]] = {
+            type(None): lambda value: value,
+            bool: lambda value: value,
+            int: lambda value: value,
+            str: lambda value: value,
+            float: lambda value: value if math.isfinite(value) else {"float": str(value)},
+            bytes: lambda value: {"bytes": base64.b64encode(value).decode()},
+            list: self._list,
+            tuple: lambda value: {"tuple": self._all(value)},
+            deque: lambda value: {"deque": self._all(value), "longest": value.maxlen},
+            dict: lambda value: {"dict": [self._all(pair) for pair in value.items()]},
+            np.ndarray: self._array,
+        }
+
+    def value(self, value: Any) -> Any:
+        """Encode anything; SnapshotError names what cannot be."""
+        way = self._ways.get(type(value))
+        return self._other(value) if way is None else way(value)
+
+    def _all(self, values: Iterable[Any]) -> list[Any]:
+        return [self.value(value) for value in values]
+
+    def _list(self, values: list[Any]) -> Any:
+        if len(values) > INTEGERS and all(type(value) is int for value in values):
+            with contextlib.suppress(OverflowError):
+                return {"integers": self._array(np.array(values, np.int64))["array"]}
+        return self._all(values)
+
+    def _array(self, array: np.ndarray) -> dict[str, Any]:
+        if array.dtype.kind not in "biuf":
+            raise SnapshotError(f"a snapshot cannot hold an array of {array.dtype}")
+        dtype, start = array.dtype.newbyteorder("<"), self.size
+        self.arrays.append(array.astype(dtype, copy=False).tobytes())
+        self.size += array.nbytes
+        return {"array": [dtype.str, list(array.shape), start]}
+
+    def _other(self, value: Any) -> Any:
+        name = type(value).__name__
+        if _class(name) is type(value):
+            if isinstance(value, tuple):
+                return {"class": name, "fields": self._all(value)}
+            state: Any = value._state() if hasattr(value, "_state") else value.__getstate__()
+            return {"class": name, "state": {k: self.value(v) for k, v in state.items()}}
+        if isinstance(value, np.generic) and value.dtype.kind in "biufU":
+            return {"scalar": [value.dtype.str, self.value(value.item())]}
+        raise SnapshotError(
+            f"a snapshot cannot hold {value!r}, a {name}: names, keys and classes may be text, "
+            "numbers, True, False, None and tuples of these"
+        )
+
+
+class Decoder:
+    """The values again, in objects of their own."""
+
+    def __init__(self, arrays: memoryview):
+        self._arrays = arrays
+        self._ways: dict[str, Callable[[Any], Any]] = {
+            "float": float,
+            "bytes": base64.b64decode,
+            "tuple": lambda values: tuple(self._all(values)),
+            "dict": lambda pairs: {self.value(k): self.value(v) for k, v in pairs},
+            "array": self._array,
+            "integers": lambda place: self._array(place).tolist(),
+            "scalar": lambda scalar: np.array(self.value(scalar[1]), scalar[0])[()],
+        }
+
+    def value(self, node: Any) -> Any:
+        """What a node of the header stands for."""
+        if isinstance(node, list):
+            return self._all(node)
+        if not isinstance(node, dict):
+            return node
+        if "class" in node:
+            return self._object(node)
+        if "deque" in node:
+            return deque(self._all(node["deque"]), node["longest"])
+        ((kind, content),) = node.items()
+        return self._ways[kind](content)
+
+    def _all(self, nodes: list[Any]) -> list[Any]:
+        return [self.value(node) for node in nodes]
+
+    def _array(self, place: list[Any]) -> np.ndarray:
+        dtype, shape, start = np.dtype(place[0]), place[1], place[2]
+        count = int(np.prod(shape))
+        array = np.frombuffer(self._arrays, dtype, count, start) if count else np.empty(0, dtype)
+        return array.astype(dtype.newbyteorder("=")).reshape(shape)
+
+    def _object(self, node: dict[str, Any]) -> Any:
+        cls: Any = _class(node["class"])
+        if cls is None:
+            raise ValueError(f"there is no class {node['class']}")
+        if "fields" in node:
+            return cls(*self._all(node["fields"]))
+        state = {name: self.value(value) for name, value in node["state"].items()}
+        made = cls.__new__(cls)
+        if hasattr(made, "__setstate__"):
+            made.__setstate__(state)
+        else:
+            made.__dict__.update(state)
+        return made
