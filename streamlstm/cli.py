@@ -3,9 +3,7 @@
 import json
 import sys
 import time
-from collections import deque
 from contextlib import ExitStack
-from dataclasses import asdict
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,8 +13,12 @@ import typer
 from .errors import ParameterError, StreamLSTMError
 
 if TYPE_CHECKING:
-    from .evaluate import Result
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from .fleet import ForecasterFleet
     from .forecaster import LSTMForecaster
+    from .report import FleetReport, StreamReport
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -83,8 +85,18 @@ def replay(
         ),
     ] = "auto",
     target: Annotated[
-        str, typer.Option(metavar="COL", help="Column to forecast; guessed by default.")
+        str,
+        typer.Option(
+            metavar="COL", help="Column to forecast, or several with --wide; guessed by default."
+        ),
     ] = "auto",
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Each target is a stream; by default all columns.")
+    ] = False,
+    key: Annotated[
+        str | None,
+        typer.Option(metavar="COL", help="Column that names the stream of each row, of several."),
+    ] = None,
     features: Annotated[
         str,
         typer.Option(metavar="A,B", help="Columns that help from the tick after they arrived on."),
@@ -113,6 +125,9 @@ def replay(
     hidden_size: Annotated[int, typer.Option(min=1, help="Units of the LSTM.")] = 32,
     window: Annotated[int, typer.Option(min=1, help="Ticks that gradients reach back.")] = 20,
     learning_rate: Annotated[float, typer.Option(min=0, help="Step size of Adam.")] = 0.002,
+    worst: Annotated[
+        int, typer.Option(min=0, help="Of several streams, show so many with the largest errors.")
+    ] = 5,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many ticks.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the initial weights.")] = 0,
     output: Annotated[
@@ -131,35 +146,29 @@ def replay(
         bool, typer.Option("--json", help="Print the result as one JSON object.")
     ] = False,
 ) -> None:
-    """Forecast a recorded stream as if it were live, and learn from each tick once it has come."""
+    """Forecast a recorded stream as if it were live, and learn from each tick once it has come.
+
+    Or many of them, with --wide or --key: each is forecast by itself, all side by side.
+    """
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from .evaluate import Score
+    from .fleet import ForecasterFleet
     from .forecaster import LSTMForecaster
-    from .plot import STRETCH, save_plot
-    from .runner import run
+    from .report import FleetReport, StreamReport
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, markup=False)
     in_advance = _names(known)
     source = _connector("csv", "source")(
         file,
         time=None if time_column == "none" else time_column,
-        target=target,
+        target=_names(target) if wide and target != "auto" else target,
         features=list(dict.fromkeys(_names(features) + in_advance)),
+        key=key,
+        wide=wide,
     )
-    guessed = [
-        f"{what} column {name or 'none'}"
-        for what, option, name in [
-            ("time", time_column, source.time),
-            ("target", target, source.target),
-        ]
-        if option == "auto"
-    ]
-    if guessed:
-        console.print(f"guessed: {', '.join(guessed)}", markup=False)
-    if source.target in in_advance:
-        raise ParameterError(f"--known names {source.target!r}, the column to forecast")
+    _tell_guesses(console, source, time_column == "auto", target == "auto")
+    if both := [name for name in source.targets if name in in_advance]:
+        raise ParameterError(f"--known names {both[0]!r}, a column to forecast")
     model = LSTMForecaster(
         hidden_size=hidden_size,
         window=window,
@@ -170,50 +179,35 @@ def replay(
         known_features=tuple(in_advance) or None,
         seed=seed,
     )
+    several = wide or key is not None
     # Loads the kernel, or compiles it and says so, before the clock runs.
-    model.clone().learn_many([0.0, 1.0])
-
-    score, newest = Score(), deque[tuple[Any, ...]](maxlen=STRETCH)
-    alpha = None if interval is None else 1 - interval
-    columns = (
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%  {task.fields[ticks]:,} ticks"),
-        TimeRemainingColumn(),
-    )
+    if several:
+        ForecasterFleet(model).learn_many(["", ""], [0.0, 1.0])
+    else:
+        model.clone().learn_many([0.0, 1.0])
+    report: FleetReport | StreamReport
+    if several:
+        title = file.name if wide else f"{file.name}: {source.targets[0]} by {key}"
+        report = FleetReport(title, interval, worst, plot is not None)
+    else:
+        report = StreamReport(f"{file.name}: {source.targets[0]}", model, interval)
     with ExitStack() as stack:
         sink = None
         if output is not None:
-            sink = stack.enter_context(
-                _connector("csv", "sink")(output, horizon, alpha is not None)
-            )
-        progress = stack.enter_context(
-            Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        )
-        task = progress.add_task("", total=1.0, ticks=0)
-        ticks, start = 0, time.perf_counter()
-        for batch, forecasts, bounds in run(model, source, horizon, limit, alpha):
-            first = None if bounds is None else bounds[:, :, 0]
-            score.update(batch.values, forecasts[:, 0], first)
-            if sink is not None:
-                sink.write(batch, forecasts, bounds)
-            ends = () if first is None else tuple(first.T)
-            newest.extend(zip(batch.labels, batch.values, forecasts[:, 0], *ends, strict=True))
-            ticks += len(batch)
-            done = max(source.fraction_read, ticks / limit if limit else 0.0)
-            progress.update(task, completed=done, ticks=ticks)
-        seconds = time.perf_counter() - start
-
+            opened = _connector("csv", "sink")(output, horizon, interval is not None, several)
+            sink = stack.enter_context(opened)
+        progress = stack.enter_context(_progress(console))
+        forecaster = ForecasterFleet(model) if several else model
+        seconds = _drive(forecaster, source, report, sink, progress, horizon, limit, interval)
     for warning in source.warnings:
-        console.print(f"note: {warning}", markup=False)
-    result = score.result()
+        console.print(f"note: {warning}")
     if plot is not None:
-        save_plot(plot, f"{file.name}: {source.target}", newest, score, interval)
+        report.save_plot(plot)
     if as_json:
-        figures = asdict(result) | {"seconds": seconds, "ticks_per_second": ticks / seconds}
-        left_out = ["scored"] if interval else ["scored", "coverage", "interval_width"]
-        print(json.dumps({name: figures[name] for name in figures if name not in left_out}))
+        print(json.dumps(report.figures(seconds)))
     else:
-        _print_table(f"{file.name}: {source.target}", model, result, interval, seconds)
+        for table in report.tables(seconds):
+            Console(markup=False, emoji=False).print(table)
 
 
 @app.command()
@@ -231,31 +225,57 @@ def _connector(system: str, kind: str) -> Any:
     return entry_points(group=f"streamlstm.{kind}s")[system].load()
 
 
-def _print_table(
-    title: str, model: "LSTMForecaster", result: "Result", interval: float | None, seconds: float
-) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _tell_guesses(console: "Console", source: Any, time_too: bool, target_too: bool) -> None:
+    guessed = [f"time column {source.time or 'none'}"] if time_too else []
+    if target_too and source.wide:
+        chosen = (*source.targets, *source.features, source.time)
+        others = [name for name in source.columns if name not in chosen]
+        guessed.append(f"streams in {len(source.targets):,} columns")
+        guessed += [f"not in {', '.join(others)}"] if others else []
+    elif target_too:
+        guessed.append(f"target column {source.targets[0]}")
+    if guessed:
+        console.print(f"guessed: {', '.join(guessed)}")
 
-    def shown(figure: float | None) -> str:
-        return "-" if figure is None else f"{figure:.6g}"
 
-    table = Table(title=title, title_style="bold", show_header=False)
-    table.add_column(justify="left")
-    table.add_column(justify="right")
-    table.add_row("ticks", f"{result.ticks:,}")
-    table.add_row("  of these scored, after the first tenth", f"{result.scored:,}")
-    table.add_row("seasons, ticks", ", ".join(map(str, model.seasons_)) or "none")
-    if model.drift_events_:
-        table.add_row("drift events", f"{len(model.drift_events_):,}")
-    table.add_row("MAE", shown(result.mae))
-    table.add_row("RMSE", shown(result.rmse))
-    table.add_row("MASE, MAE over that of the last value", shown(result.mase))
-    if interval is not None:
-        table.add_row(f"coverage of the {100 * interval:g}% interval", shown(result.coverage))
-        table.add_row("mean width", shown(result.interval_width))
-    table.add_row("ticks per second", f"{result.ticks / seconds:,.0f}")
-    Console().print(table)
+def _progress(console: "Console") -> "Progress":
+    """A bar that vanishes at the end; none unless it is a terminal."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%  {task.fields[ticks]:,} ticks"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def _drive(
+    model: "LSTMForecaster | ForecasterFleet",
+    source: Any,
+    report: "FleetReport | StreamReport",
+    sink: Any,
+    progress: "Progress",
+    horizon: int,
+    limit: int | None,
+    interval: float | None,
+) -> float:
+    """Let the model learn the source, tell the report and the sink: the seconds that took."""
+    from .runner import run
+
+    task = progress.add_task("", total=1.0, ticks=0)
+    ticks, start = 0, time.perf_counter()
+    alpha = None if interval is None else 1 - interval
+    for batch, forecasts, bounds in run(model, source, horizon, limit, alpha):
+        report.update(batch, forecasts[:, 0], None if bounds is None else bounds[:, :, 0])
+        if sink is not None:
+            sink.write(batch, forecasts, bounds)
+        ticks += len(batch)
+        done = max(source.fraction_read, ticks / limit if limit else 0.0)
+        progress.update(task, completed=done, ticks=ticks)
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """Prequential scores: every forecast is compared with the value that came after it was made."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
 
 from .errors import InputError, ParameterError
 from .features import as_vector
+from .history import History
 
 LEFT_OUT = 0.1  # of the ticks, at the beginning
 PROTOCOLS = ("strict", "river")
@@ -42,51 +44,153 @@ class Score:
     """
 
     def __init__(self) -> None:
-        self._errors: list[np.ndarray] = []
-        self._naive_errors: list[np.ndarray] = []
-        self._inside: list[np.ndarray] = []
-        self._widths: list[np.ndarray] = []
-        self._last = np.nan
+        self._parts: list[list[np.ndarray]] = []  # errors, naive errors, in intervals, their widths
+        self._known = History(1, np.nan)
 
     def update(
-        self, values: np.ndarray, forecasts: np.ndarray, bounds: np.ndarray | None = None
+        self,
+        values: np.ndarray,
+        forecasts: np.ndarray,
+        bounds: np.ndarray | None = None,
+        keys: Sequence[Hashable] | None = None,
     ) -> None:
         """Compare T values with their one-step forecasts, NaN where there is none.
 
-        bounds: (T, 2) lower and upper ends of the intervals around them, if there are any.
+        bounds: (T, 2) lower and upper ends of the intervals around them, if there are any; keys:
+        the stream of each value, if there are several.
         """
-        before = _last_known(values, self._last)
-        values = np.where(np.isfinite(values), values, np.nan)
-        unknown = np.isnan(forecasts)
-        self._errors.append(np.abs(forecasts - values))
-        self._naive_errors.append(np.where(unknown, np.nan, np.abs(before[:-1] - values)))
+        known = np.isfinite(values)
+        values = np.where(known, values, np.nan)
+        known_keys = None if keys is None else list(compress(keys, known))
+        entries, at = self._known.push(known_keys, values[known])
+        naive_errors = np.full(values.size, np.nan)
+        naive_errors[known] = np.abs(entries[at - 1] - entries[at])
         lower, upper = np.full((2, values.size), np.nan) if bounds is None else bounds.T
-        self._inside.append((lower <= values) & (values <= upper))
-        self._widths.append(upper - lower)
-        self._last = before[-1]
+        self._parts.append(
+            [
+                np.abs(forecasts - values),
+                np.where(np.isnan(forecasts), np.nan, naive_errors),
+                (lower <= values) & (values <= upper),
+                upper - lower,
+            ]
+        )
 
     @property
     def errors(self) -> np.ndarray:
         """(T,) absolute errors, NaN where a tick cannot be scored."""
-        return np.concatenate(self._errors or [np.empty(0)])
+        return self._columns()[0]
 
     @property
     def naive_errors(self) -> np.ndarray:
         """(T,) absolute errors of the last-value forecast on the same ticks."""
-        return np.concatenate(self._naive_errors or [np.empty(0)])
+        return self._columns()[1]
 
     def result(self) -> Result:
         """Scores over all ticks but the first tenth."""
-        errors, naive = self.errors, self.naive_errors
+        errors, naive, inside, widths = self._columns()
         ticks = errors.size
         scored = np.isfinite(errors) & (np.arange(ticks) >= int(LEFT_OUT * ticks))
         result = _summary(ticks, errors[scored], naive[scored])
-        widths = np.concatenate(self._widths or [np.empty(0)])
         bounded = scored & ~np.isnan(widths)
         if not bounded.any():
             return result
-        coverage = float(np.concatenate(self._inside)[bounded].mean())
+        coverage = float(inside[bounded].mean())
         return replace(result, coverage=coverage, interval_width=float(widths[bounded].mean()))
+
+    def of_ticks(self, ticks: np.ndarray) -> "Score":
+        """The score of some of the ticks, by number."""
+        score = Score()
+        score._parts = [[column[ticks] for column in self._columns()]]
+        return score
+
+    def _columns(self) -> list[np.ndarray]:
+        """The four arrays of all ticks, put together once."""
+        if len(self._parts) != 1:
+            parts = zip(*self._parts, strict=True) if self._parts else [[np.empty(0)]] * 4
+            self._parts = [[np.concatenate(column) for column in parts]]
+        return self._parts[0]
+
+
+@dataclass(frozen=True)
+class FleetResult:
+    """Errors of the forecasts of one step ahead of many streams, of whatever scale each.
+
+    Figures are None where nothing can be said, and leave out streams that have no MASE.
+    """
+
+    streams: int
+    ticks: int  # seen
+    scored: int  # with a value and a forecast, after the first tenth of its stream
+    mase_median: float | None
+    mase_mean: float | None  # geometric mean
+    above_last_value: float | None  # share of the streams with a MASE above 1
+    coverage: float | None  # share of the ticks scored in their intervals, ends included
+
+
+class FleetScore:
+    """Collects errors of many streams as their ticks go by; 29 bytes a tick.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> score = FleetScore()
+    >>> score.update(["a", "b"], np.array([1.0, 20.0]), np.array([np.nan, np.nan]))
+    >>> score.update(["b", "a"], np.array([30.0, 2.0]), np.array([25.0, 3.0]))
+    >>> results = score.results()
+    >>> results["a"].mase, results["b"].mase
+    (1.0, 0.5)
+    >>> fleet_result(results.values()).mase_median
+    0.75
+
+    """
+
+    def __init__(self) -> None:
+        self._score = Score()
+        self._rows: dict[Hashable, int] = {}
+        self._of: list[np.ndarray] = []  # rows of the streams of all ticks
+
+    def update(
+        self,
+        keys: Sequence[Hashable],
+        values: np.ndarray,
+        forecasts: np.ndarray,
+        bounds: np.ndarray | None = None,
+    ) -> None:
+        """Compare T values, each of the stream of its key, with their forecasts: see `Score`."""
+        for key in dict.fromkeys(keys):
+            self._rows.setdefault(key, len(self._rows))
+        self._of.append(np.fromiter(map(self._rows.__getitem__, keys), np.int32, len(keys)))
+        self._score.update(values, forecasts, bounds, keys)
+
+    def scores(self) -> dict[Hashable, Score]:
+        """The score of each stream, in the order in which they came."""
+        rows = np.concatenate(self._of or [np.empty(0, np.int32)])
+        starts = np.cumsum(np.bincount(rows, minlength=len(self._rows)))[:-1]
+        ticks = np.split(np.argsort(rows, kind="stable"), starts)
+        return dict(zip(self._rows, map(self._score.of_ticks, ticks), strict=False))
+
+    def results(self) -> dict[Hashable, Result]:
+        """The figures of each stream, in the order in which they came."""
+        return {key: score.result() for key, score in self.scores().items()}
+
+
+def fleet_result(results: Collection[Result]) -> FleetResult:
+    """Sum up the figures of many streams."""
+    ratios = np.array([result.mase for result in results if result.mase is not None])
+    median = mean = above = None
+    if ratios.size:
+        median, above = float(np.median(ratios)), float(np.mean(ratios > 1))
+        mean = float(np.exp(np.mean(np.log(ratios)))) if ratios.all() else 0.0
+    held = [(result.coverage, result.scored) for result in results if result.coverage is not None]
+    return FleetResult(
+        streams=len(results),
+        ticks=sum(result.ticks for result in results),
+        scored=sum(result.scored for result in results),
+        mase_median=median,
+        mase_mean=mean,
+        above_last_value=above,
+        coverage=float(np.average(*np.transpose(held))) if held else None,
+    )
 
 
 def evaluate(

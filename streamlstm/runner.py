@@ -1,15 +1,17 @@
-"""Drives a forecaster through a source, live or replayed: the same batches either way."""
+"""Drives a forecaster or a fleet through a source, live or replayed: batches are the same."""
 
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from .errors import InputError
+from .fleet import ForecasterFleet
 from .forecaster import LSTMForecaster
 from .stream import Batch
 
 
 def run(
-    model: LSTMForecaster,
+    model: LSTMForecaster | ForecasterFleet,
     source: Iterable[Batch],
     horizon: int = 1,
     limit: int | None = None,
@@ -19,14 +21,21 @@ def run(
 
     Yields each batch with its forecasts, (T, horizon), each row made before its tick was seen, and
     the lower and upper ends of intervals around them that miss a share `alpha`, (T, 2, horizon), or
-    None without `alpha`.
+    None without `alpha`. A source of several streams needs a fleet, and a fleet such a source;
+    anything else raises an InputError.
     """
     left = limit
     for batch in source:
         if left is not None:
             batch = batch.head(left)
             left -= len(batch)
-        made = model.learn_many(batch.values, batch.features, batch.timestamps, horizon, alpha)
+        given = batch.values, batch.features, batch.timestamps, horizon, alpha
+        if isinstance(model, ForecasterFleet) and batch.keys is not None:
+            made = model.learn_many(batch.keys, *given)
+        elif isinstance(model, LSTMForecaster) and batch.keys is None:
+            made = model.learn_many(*given)
+        else:
+            raise InputError("several streams need a ForecasterFleet, and one an LSTMForecaster")
         forecasts, bounds = (made, None) if alpha is None else made
         yield batch, forecasts, bounds
         if left == 0:

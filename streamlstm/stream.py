@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """T consecutive ticks of one stream.
+    """T consecutive ticks of one stream, or of several.
 
     A source is anything that yields batches; live and replayed streams look the same.
     """
@@ -15,7 +15,8 @@ class Batch:
     values: np.ndarray  # (T,) float64, NaN where missing
     features: dict[str, np.ndarray]  # (T,) float64 each, as they arrived with the values
     timestamps: np.ndarray | None  # (T,) int64 nanoseconds since 1970 UTC
-    labels: list[str]  # the timestamps as the source wrote them, or the numbers of the ticks
+    labels: list[str]  # the timestamps as the source wrote them, or the numbers of the rows
+    keys: list[str] | None = None  # the stream of each tick, where a source has several
 
     def __len__(self) -> int:
         return self.values.size
@@ -27,4 +28,5 @@ class Batch:
             {name: column[:ticks] for name, column in self.features.items()},
             None if self.timestamps is None else self.timestamps[:ticks],
             self.labels[:ticks],
+            None if self.keys is None else self.keys[:ticks],
         )

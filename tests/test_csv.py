@@ -84,14 +84,14 @@ def test_time_formats(write, first, second, step):
 )
 def test_guesses_time_and_target(write, header, row, time, target):
     source = CSVSource(write(f"{header}\n{row}\n"))
-    assert (source.time, source.target) == (time, target)
+    assert (source.time, source.targets) == (time, [target])
     assert len(read(source)[0]) == 1
 
 
 def test_a_column_that_counts_the_rows_is_no_target(write):
     rows = "".join(f"{n},{n % 3}\n" for n in range(9))
-    assert CSVSource(write("row,temp\n" + rows)).target == "temp"
-    assert CSVSource(write("row\n1\n2\n3\n")).target == "row"
+    assert CSVSource(write("row,temp\n" + rows)).targets == ["temp"]
+    assert CSVSource(write("row\n1\n2\n3\n")).targets == ["row"]
 
 
 def test_byte_order_mark_blank_lines_spaces_quotes_and_windows_line_ends(write):

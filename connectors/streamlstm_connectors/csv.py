@@ -1,4 +1,4 @@
-"""CSV files: a stream replayed from disk, forecasts written beside it.
+"""CSV files: streams replayed from disk, forecasts written beside them.
 
 Files may be larger than memory. What happens to bad input is listed in docs/replay.md.
 """
@@ -18,7 +18,8 @@ from typing import Any, Literal, Self
 import numpy as np
 import pandas as pd
 
-from streamlstm.errors import DataError
+from streamlstm.errors import DataError, ParameterError
+from streamlstm.history import History
 from streamlstm.stream import Batch
 
 AUTO = "auto"
@@ -67,14 +68,23 @@ class CSVSource:
         Column of timestamps, ISO 8601 or seconds, milliseconds, microseconds or nanoseconds since
         1970; None for none; "auto" to guess.
     target
-        Column of values to forecast; "auto" to guess.
+        Column of values to forecast; "auto" to guess. With `wide` several, by default all columns
+        of numbers but features and those that no target is guessed from: row counts, names such as
+        `id` or `year`.
     features
         Columns of further numbers.
     batch_rows
-        Rows read at a time.
+        Ticks read at a time; at least a row.
+    key
+        Column that names the stream of each row, in a file of several; text as it is written.
+    wide
+        Each target is a stream of its own: a row is a tick of each, in the order of the columns,
+        with the row's time and features.
 
     Raises
     ------
+    ParameterError
+        If `key` and `wide` are both given, no target, or several without `wide`.
     DataError
         When the file is opened or iterated over and cannot be used; names file, line and column.
 
@@ -83,10 +93,13 @@ class CSVSource:
     >>> path = getfixture("tmp_path") / "two.csv"
     >>> _ = path.write_text("when,load\\n2024-01-01,5\\n2024-01-02,7\\n")
     >>> source = CSVSource(path)
-    >>> source.time, source.target
-    ('when', 'load')
+    >>> source.time, source.targets
+    ('when', ['load'])
     >>> [batch.values.tolist() for batch in source]
     [[5.0, 7.0]]
+    >>> _ = path.write_text("when,north,south\\n2024-01-01,5,60\\n2024-01-02,,70\\n")
+    >>> [(batch.keys, batch.values.tolist()) for batch in CSVSource(path, wide=True)]
+    [(['north', 'south', 'north', 'south'], [5.0, 60.0, nan, 70.0])]
 
     """
 
@@ -94,61 +107,101 @@ class CSVSource:
         self,
         path: str | Path,
         time: str | None = AUTO,
-        target: str = AUTO,
+        target: str | Sequence[str] = AUTO,
         features: Sequence[str] = (),
         batch_rows: int = 8192,
+        key: str | None = None,
+        wide: bool = False,
     ):
+        if wide and key is not None:
+            raise ParameterError(
+                "wide makes a stream of each column, key of the rows of each name: give one of them"
+            )
+        if not target:
+            raise ParameterError(f"target names no column: {target!r}")
+        if not wide and not isinstance(target, str):
+            raise ParameterError(f"several targets are streams: pass wide=True; got {target!r}")
         self.path = Path(path)
         self.features = list(features)
-        self.batch_rows = batch_rows
+        self.key = key
+        self.wide = wide
         self.fraction_read = 0.0
         self.warnings: list[str] = []
         self._delimiter, self.columns = self._header()
         sample = self._sample()
         if sample.empty:
             raise DataError(f"{self.path} has a header but no rows")
-        self.time = _guess_time(sample) if time == AUTO else time
-        self.target = self._guess_target(sample) if target == AUTO else target
-        for name in [self.target, *self.features, *([self.time] if self.time else [])]:
+        self.time = _guess_time(sample, key) if time == AUTO else time
+        if target == AUTO:
+            self.targets = self._guess_targets(sample)
+        else:
+            self.targets = [target] if isinstance(target, str) else list(dict.fromkeys(target))
+        labels = [(what, name) for what, name in [("time", self.time), ("key", key)] if name]
+        for name in [*self.targets, *self.features, *(name for _, name in labels)]:
             if name not in self.columns:
                 raise DataError(
                     f"{self.path} has no column {name!r}; its columns are {', '.join(self.columns)}"
                 )
-        if self.time in (self.target, *self.features):
-            raise DataError(f"{self.path}: column {self.time!r} is the time, not a number to use")
+        for what, name in labels:
+            if name in (*self.targets, *self.features):
+                raise DataError(f"{self.path}: column {name!r} is the {what}, not a number to use")
+        if key is not None and key == self.time:
+            raise DataError(f"{self.path}: column {key!r} cannot be both the time and the key")
+        self.batch_rows = max(batch_rows // len(self.targets), 1) if wide else batch_rows
         self._epoch_unit: EpochUnit | None = None  # of a time column of numbers, once seen
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the ticks in the order of the file, from its beginning."""
         self.warnings = []
-        rows = repeated = backward = 0
-        newest: np.ndarray = np.empty(0, np.int64)
-        first_backward = 0
+        rows = repeated = backward = first_backward = 0
+        newest = History(1, np.iinfo(np.int64).min)
         for frame in self._frames():
-            values = self._numbers(frame, self.target, rows)
             features = {name: self._numbers(frame, name, rows) for name in self.features}
+            keys = None if self.key is None else self._keys(frame, rows)
             if self.time is None:
                 times, labels = None, [str(row) for row in range(rows, rows + len(frame))]
             else:
                 times, labels = self._times(frame, rows), frame[self.time].tolist()
-                steps = np.diff(np.concatenate([newest, times]))
-                if backward == 0 and np.any(steps < 0):
-                    first_backward = rows - newest.size + 1 + int(np.argmax(steps < 0))
-                repeated += int(np.sum(steps == 0))
-                backward += int(np.sum(steps < 0))
-                newest = times[-1:]
+                entries, at = newest.push(keys, times)
+                late = entries[at] < entries[at - 1]
+                if backward == 0 and late.any():
+                    first_backward = rows + int(np.argmax(late))
+                repeated += int(np.sum(entries[at] == entries[at - 1]))
+                backward += int(np.sum(late))
+            values = [self._numbers(frame, name, rows) for name in self.targets]
             rows += len(frame)
-            yield Batch(values, features, times, labels)
+            if self.wide:
+                yield self._widened(values, features, times, labels)
+            else:
+                yield Batch(values[0], features, times, labels, keys)
         if rows == 0:
             raise DataError(f"{self.path} has no complete row")
+        before = "the one before" if self.key is None else "the one before of their stream"
         if repeated:
-            self.warnings.append(f"{repeated} timestamps repeat the one before; each is a tick")
+            self.warnings.append(f"{repeated} timestamps repeat {before}; each is a tick")
         if backward:
             self.warnings.append(
                 f"{backward} timestamps go backward, first in "
                 f"{self._where(first_backward, self.time)}; "
                 "the ticks are taken in the order of the file"
             )
+
+    def _widened(
+        self,
+        values: list[np.ndarray],
+        features: dict[str, np.ndarray],
+        times: np.ndarray | None,
+        labels: list[str],
+    ) -> Batch:
+        """Rows as ticks of all targets, row by row."""
+        streams = len(values)
+        return Batch(
+            np.column_stack(values).ravel(),
+            {name: np.repeat(column, streams) for name, column in features.items()},
+            None if times is None else np.repeat(times, streams),
+            [label for label in labels for _ in range(streams)],
+            self.targets * len(labels),
+        )
 
     def _header(self) -> tuple[str, list[str]]:
         """Delimiter and column names."""
@@ -192,12 +245,17 @@ class CSVSource:
 
     def _frames(self) -> Iterator[pd.DataFrame]:
         """Chunks of rows, each given out once the next one is known to exist."""
-        numbers = (self.target, *self.features)
-        text_columns = {name: str for name in self.columns if name not in numbers}
+        as_is = {} if self.key is None else {self.key: str.strip}  # "NA" is a name
+        others = (*self.targets, *self.features, *as_is)
+        text_columns = {name: str for name in self.columns if name not in others}
         held = None
         with self._open() as text:
             chunks = self._read(
-                text, chunksize=self.batch_rows, dtype=text_columns, low_memory=False
+                text,
+                chunksize=self.batch_rows,
+                dtype=text_columns,
+                converters=as_is,
+                low_memory=False,
             )
             for chunk in chunks:
                 if held is not None:
@@ -227,27 +285,31 @@ class CSVSource:
         fields = next(csv.reader([last], delimiter=self._delimiter), [])
         return 0 < len(fields) < len(self.columns)
 
-    def _guess_target(self, sample: pd.DataFrame) -> str:
+    def _guess_targets(self, sample: pd.DataFrame) -> list[str]:
+        """The column to forecast, or with `wide` all that may be."""
         numbers = {name: pd.to_numeric(sample[name], errors="coerce") for name in sample.columns}
-        numeric = [
+        taken = (self.time, self.key, *(self.features if self.wide else ()))
+        candidates = [
             name
             for name in sample.columns
-            if name != self.time
+            if name not in taken
             and name.lower() not in NOT_TARGETS
-            and sample[name].notna().any()
             and numbers[name].notna().sum() == sample[name].count()
         ]
-        by_name = {name.lower(): name for name in reversed(numeric)}
-        for name in TARGET_NAMES:
-            if name in by_name:
-                return by_name[name]
+        numeric = [name for name in candidates if sample[name].notna().any()]
         if not numeric:
             raise DataError(
                 f"{self.path}: no column of numbers to forecast among {', '.join(self.columns)}; "
                 "name one with target"
             )
         counters = [name for name in numeric if len(sample) > 2 and _counts_rows(numbers[name])]
-        return next((name for name in numeric if name not in counters), numeric[0])
+        if self.wide:  # a stream may begin later than the sample ends
+            return [name for name in candidates if name not in counters] or numeric
+        by_name = {name.lower(): name for name in reversed(numeric)}
+        for name in TARGET_NAMES:
+            if name in by_name:
+                return [by_name[name]]
+        return [next((name for name in numeric if name not in counters), numeric[0])]
 
     def _numbers(self, frame: pd.DataFrame, name: str, rows_before: int) -> np.ndarray:
         column = frame[name]
@@ -257,6 +319,11 @@ class CSVSource:
             column = numbers
         values = column.to_numpy(np.float64)
         return np.where(np.isfinite(values), values, np.nan)
+
+    def _keys(self, frame: pd.DataFrame, rows_before: int) -> list[str]:
+        column = frame[self.key]
+        self._refuse(column, column == "", rows_before, "names no stream")
+        return column.tolist()
 
     def _times(self, frame: pd.DataFrame, rows_before: int) -> np.ndarray:
         column = frame[self.time]
@@ -276,7 +343,7 @@ class CSVSource:
         if bad.any():
             row = int(np.argmax(bad.to_numpy()))
             cell = column.iloc[row]
-            text = "an empty cell" if pd.isna(cell) else repr(cell)
+            text = "an empty cell" if pd.isna(cell) or cell == "" else repr(cell)
             raise DataError(f"{self._where(rows_before + row, column.name)}: {text} {why}")
 
     def _where(self, row: int, column: object) -> str:
@@ -291,19 +358,23 @@ class CSVSource:
 class CSVSink:
     """Forecasts beside the values they are for, one row a tick.
 
-    Columns `timestamp,value,forecast`, with intervals also `lower,upper`, and, for more than one
-    horizon, `forecast_2,lower_2,upper_2` and so on; those with `_h` in the row of tick t are of the
-    forecast of t made h ticks before it was seen. Empty where there is none.
+    Columns `timestamp,value,forecast`, with `keyed` streams `timestamp,key,value,forecast`, with
+    intervals also `lower,upper`, and, for more than one horizon, `forecast_2,lower_2,upper_2` and
+    so on; those with `_h` in the row of tick t are of the forecast of t made h ticks of its stream
+    before it was seen. Empty where there is none.
     """
 
-    def __init__(self, path: str | Path, horizon: int, intervals: bool = False):
+    def __init__(
+        self, path: str | Path, horizon: int, intervals: bool = False, keyed: bool = False
+    ):
         self._file = Path(path).open("w", encoding="utf-8", newline="")  # noqa: SIM115, closed on exit
         kinds = ["forecast", "lower", "upper"] if intervals else ["forecast"]
         self._names = [
             kind if h == 1 else f"{kind}_{h}" for h in range(1, horizon + 1) for kind in kinds
         ]
-        self._file.write(",".join(["timestamp", "value", *self._names]) + "\n")
-        self._earlier = np.full((horizon - 1, len(kinds), horizon), np.nan)
+        first = ["timestamp", "key", "value"] if keyed else ["timestamp", "value"]
+        self._file.write(",".join([*first, *self._names]) + "\n")
+        self._earlier = History(horizon - 1, np.full((len(kinds), horizon), np.nan))
 
     def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None = None) -> None:
         """Append a batch.
@@ -311,15 +382,14 @@ class CSVSink:
         forecasts: (T, K) made before each tick for it and those that follow; bounds: (T, 2, K) ends
         of the intervals around them, if there are any.
         """
-        ticks, horizon = forecasts.shape
         made = [forecasts[:, None]] if bounds is None else [forecasts[:, None], bounds]
-        rows = np.concatenate([self._earlier, np.concatenate(made, axis=1)])
-        table: dict[str, object] = {"timestamp": batch.labels, "value": batch.values}
-        columns = [
-            column for h in range(horizon) for column in rows[horizon - 1 - h :][:ticks, :, h].T
-        ]
+        rows, at = self._earlier.push(batch.keys, np.concatenate(made, axis=1))
+        table: dict[str, object] = {"timestamp": batch.labels}
+        if batch.keys is not None:
+            table["key"] = batch.keys
+        table["value"] = batch.values
+        columns = [column for h in range(forecasts.shape[1]) for column in rows[at - h, :, h].T]
         table.update(zip(self._names, columns, strict=True))
-        self._earlier = rows[ticks:]
         pd.DataFrame(table).to_csv(self._file, header=False, index=False, lineterminator="\n")
 
     def __enter__(self) -> Self:
@@ -358,11 +428,11 @@ def _counts_rows(numbers: "pd.Series[float]") -> bool:
     return bool((numbers.diff().iloc[1:] == 1).all())
 
 
-def _guess_time(sample: pd.DataFrame) -> str | None:
+def _guess_time(sample: pd.DataFrame, key: str | None) -> str | None:
     """The first column of ISO 8601 dates, or of numbers under a name that says time."""
     for name in sample.columns:
         cells = sample[name].dropna()
-        if cells.empty:
+        if cells.empty or name == key:
             continue
         if _epoch_unit(cells.iloc[0]) == "ISO" and not _is_number(cells.iloc[0]):
             if pd.to_datetime(cells, format="ISO8601", utc=True, errors="coerce").notna().all():
