@@ -176,20 +176,20 @@ class FleetScore:
 
 def fleet_result(results: Collection[Result]) -> FleetResult:
     """Sum up the figures of many streams."""
-    ratios = np.array([result.mase for result in results if result.mase is not None])
+    ratios = np.array([each.mase for each in results if each.mase is not None])
     median = mean = above = None
     if ratios.size:
         median, above = float(np.median(ratios)), float(np.mean(ratios > 1))
         mean = float(np.exp(np.mean(np.log(ratios)))) if ratios.all() else 0.0
-    held = [(result.coverage, result.scored) for result in results if result.coverage is not None]
+    held = [(each.coverage, each.scored) for each in results if each.coverage is not None]
     return FleetResult(
         streams=len(results),
-        ticks=sum(result.ticks for result in results),
-        scored=sum(result.scored for result in results),
+        ticks=sum(each.ticks for each in results),
+        scored=sum(each.scored for each in results),
         mase_median=median,
         mase_mean=mean,
         above_last_value=above,
-        coverage=float(np.average(*np.transpose(held))) if held else None,
+        coverage=sum(share * n for share, n in held) / sum(n for _, n in held) if held else None,
     )
 
 

@@ -74,7 +74,7 @@ class FleetReport:
         self.worst = worst
         self.plotted = plotted
         self._score = FleetScore()
-        self._labels = History(STRETCH, "")
+        self._labels = History(STRETCH, np.array("", object))
         self._newest = History(STRETCH, np.full(2 if interval is None else 4, np.nan))
 
     def update(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None) -> None:

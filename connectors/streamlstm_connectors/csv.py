@@ -28,6 +28,8 @@ TIME_NAMES = {"time", "timestamp", "date", "datetime", "ds", "date_time", "utc",
 TARGET_NAMES = ("value", "y", "target", "close", "price")
 NOT_TARGETS = {"", "id", "no", "index", "year", "month", "day", "hour", "minute", "second"}
 SAMPLE_ROWS = 100
+BATCH_TICKS = 8192
+FEWEST_ROWS = 64  # to read at a time: a column of a chunk takes 0.1 ms, however short
 EpochUnit = Literal["ISO", "s", "ms", "us", "ns"]
 TAIL = 1 << 16  # characters; a longer last line is not checked for being cut off
 
@@ -74,7 +76,8 @@ class CSVSource:
     features
         Columns of further numbers.
     batch_rows
-        Ticks read at a time; at least a row.
+        Ticks read at a time, at least a row; 8192 if None, or, with `wide`, those of 64 rows where
+        that is more.
     key
         Column that names the stream of each row, in a file of several; text as it is written.
     wide
@@ -109,7 +112,7 @@ class CSVSource:
         time: str | None = AUTO,
         target: str | Sequence[str] = AUTO,
         features: Sequence[str] = (),
-        batch_rows: int = 8192,
+        batch_rows: int | None = None,
         key: str | None = None,
         wide: bool = False,
     ):
@@ -147,7 +150,9 @@ class CSVSource:
                 raise DataError(f"{self.path}: column {name!r} is the {what}, not a number to use")
         if key is not None and key == self.time:
             raise DataError(f"{self.path}: column {key!r} cannot be both the time and the key")
-        self.batch_rows = max(batch_rows // len(self.targets), 1) if wide else batch_rows
+        in_a_row = len(self.targets) if wide else 1
+        least = 1 if batch_rows else FEWEST_ROWS
+        self._batch_rows = max((batch_rows or BATCH_TICKS) // in_a_row, least)
         self._epoch_unit: EpochUnit | None = None  # of a time column of numbers, once seen
 
     def __iter__(self) -> Iterator[Batch]:
@@ -252,7 +257,7 @@ class CSVSource:
         with self._open() as text:
             chunks = self._read(
                 text,
-                chunksize=self.batch_rows,
+                chunksize=self._batch_rows,
                 dtype=text_columns,
                 converters=as_is,
                 low_memory=False,
