@@ -27,7 +27,10 @@ INTEGERS = 32  # a longer list of them is kept as an array
 _MODULES = {name: f".{module}" for name, module in streamlstm._MODULES.items()} | {
     "Columns": ".features",
     "DriftWatch": ".drift",
+    "FleetScore": ".evaluate",
+    "History": ".history",
     "Network": ".network",
+    "Score": ".evaluate",
     "SeasonFinder": ".seasons",
     "Settings": ".layout",
 }
@@ -79,6 +82,8 @@ class Encoder:
         return self._all(values)
 
     def _array(self, array: np.ndarray) -> dict[str, Any]:
+        if array.dtype == object:
+            return {"objects": [list(array.shape), self._all(array.ravel().tolist())]}
         if array.dtype.kind not in "biuf":
             raise SnapshotError(f"a snapshot cannot hold an array of {array.dtype}")
         dtype, start = array.dtype.newbyteorder("<"), self.size
@@ -112,6 +117,7 @@ class Decoder:
             "tuple": lambda values: tuple(self._all(values)),
             "dict": lambda pairs: {self.value(k): self.value(v) for k, v in pairs},
             "array": self._array,
+            "objects": self._objects,
             "integers": lambda place: self._array(place).tolist(),
             "scalar": lambda scalar: np.array(self.value(scalar[1]), scalar[0])[()],
         }
@@ -137,6 +143,11 @@ class Decoder:
         count = int(np.prod(shape))
         array = np.frombuffer(self._arrays, dtype, count, start) if count else np.empty(0, dtype)
         return array.astype(dtype.newbyteorder("=")).reshape(shape)
+
+    def _objects(self, array: list[Any]) -> np.ndarray:
+        objects = np.empty(len(array[1]), object)
+        objects[:] = self._all(array[1])
+        return objects.reshape(array[0])
 
     def _object(self, node: dict[str, Any]) -> Any:
         cls: Any = _class(node["class"])

@@ -33,6 +33,15 @@ class StreamReport:
         ends = () if bounds is None else tuple(bounds.T)
         self._newest.extend(zip(batch.labels, batch.values, forecasts, *ends, strict=True))
 
+    @property
+    def collected(self) -> tuple[Any, ...]:
+        """What has come of all batches so far; set it to go on from there."""
+        return self._score, self._newest
+
+    @collected.setter
+    def collected(self, collected: tuple[Any, ...]) -> None:
+        self._score, self._newest = collected
+
     def figures(self, seconds: float) -> dict[str, Any]:
         """The result by name."""
         result = self._score.result()
@@ -85,6 +94,15 @@ class FleetReport:
             ends = () if bounds is None else tuple(bounds.T)
             self._newest.push(keys, np.column_stack([batch.values, forecasts, *ends]))
             self._labels.push(keys, np.array(batch.labels, object))
+
+    @property
+    def collected(self) -> tuple[Any, ...]:
+        """What has come of all batches so far; set it to go on from there."""
+        return self._score, self._labels, self._newest
+
+    @collected.setter
+    def collected(self, collected: tuple[Any, ...]) -> None:
+        self._score, self._labels, self._newest = collected
 
     def figures(self, seconds: float) -> dict[str, Any]:
         """The result by name, `results` those of the streams."""
