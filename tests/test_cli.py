@@ -1,6 +1,7 @@
 """The command line: what it prints, writes and returns."""
 
 import contextlib
+import csv
 import json
 import os
 import pty
@@ -255,6 +256,10 @@ def test_very_short_streams(streamlstm, tmp_path, rows):
         ("time,y\n2024-01-01,1\n", ["--target", "z"], "no column 'z'"),
         ("time,y\n2024-01-01,1\n", ["--known", "z"], "no column 'z'"),
         ("time,y\n2024-01-01,1\n", ["--known", "time"], "column 'time' is the time"),
+        ("y,z\n1,2\n", ["--target", "y,z"], "no column 'y,z'"),
+        ("y,z\n1,2\n", ["--wide", "--target", "y,x"], "no column 'x'"),
+        ("key,y\na,1\n,2\n", ["--key", "key"], "line 3, column 'key': an empty cell"),
+        ("t\nx\n", ["--wide"], "no column of numbers"),
         ("y\n1\n", ["--output", "/nowhere/out.csv"], "/nowhere/out.csv"),
         ("y\n1\n", ["--plot", "/nowhere/out.png"], "/nowhere/out.png"),
     ],
@@ -290,6 +295,10 @@ def test_bad_data_ends_with_one_line_and_code_1(streamlstm, tmp_path, text, argu
         ["replay", "FILE", "--interval", "nan"],
         ["replay", "FILE", "--preset", "slow"],
         ["replay", "FILE", "--known", "load"],
+        ["replay", "FILE", "--known", "load", "--wide", "--target", "wind,load"],
+        ["replay", "FILE", "--wide", "--key", "wind"],
+        ["replay", "FILE", "--wide", "--target", ","],
+        ["replay", "FILE", "--wide", "--worst", "-1"],
         ["replay", "FILE", "--colour"],
     ],
 )
@@ -298,6 +307,208 @@ def test_bad_usage_ends_with_code_2(streamlstm, stream, arguments):
     assert code == 2
     assert out == "" or arguments == []
     assert "Traceback" not in err
+
+
+SMALL = ["--preset", "fast", "--hidden-size", 4, "--window", 5]
+
+
+def columns_of_a_wide_file():
+    """Hours of which some are absent; empty cells; a stream that comes late, one that is calm."""
+    ticks = np.delete(np.arange(420), [300, 301, 350])
+    frame = pd.DataFrame(
+        {
+            "time": pd.Timestamp("2024-01-01") + pd.to_timedelta(ticks, "h"),
+            "load, MW": 1000 * seasonal(420)[ticks],
+            "price": random_walk(420)[ticks].round(2),
+            "late": random_walk(420, seed=1)[ticks],
+            "wind": random_walk(420, seed=2)[ticks],
+        }
+    )
+    frame.loc[:150, "late"] = np.nan
+    frame.loc[200:210, "price"] = np.nan
+    return frame.assign(calm=5.0)
+
+
+@pytest.fixture
+def wide(tmp_path):
+    path = tmp_path / "wide.csv"
+    columns_of_a_wide_file().to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%S")
+    return path
+
+
+@pytest.fixture
+def long(tmp_path):
+    """The same streams by key: ragged, in turns of their own, without what is missing."""
+    path, rng = tmp_path / "long.csv", np.random.default_rng(3)
+    frame = columns_of_a_wide_file().melt(id_vars=["time", "wind"], var_name="name").dropna()
+    frame = frame.iloc[rng.permutation(len(frame))].sort_values("time", kind="stable")
+    frame.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%S")
+    return path
+
+
+def lines_of(path, key=None):
+    """The lines of an output but its header; of one stream, as if it had been alone."""
+    with path.open() as file:
+        rows = list(csv.reader(file))[1:]
+    if key is None:
+        return rows
+    return [row[:1] + row[2:] for row in rows if row[1] == key]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--horizon", 3, "--interval", 0.9],
+        ["--features", "wind", "--season", "24"],
+        ["--known", "wind", "--time", "none", "--limit", 1002],
+    ],
+)
+def test_wide_equals_a_replay_of_each_column(streamlstm, wide, tmp_path, options):
+    whole, single = tmp_path / "whole.csv", tmp_path / "single.csv"
+    arguments = ["--wide", "--json", "--output", whole, *SMALL]
+    code, out, _ = streamlstm("replay", wide, *arguments, *options)
+    assert code == 0
+    names = [name for name in pd.read_csv(wide) if name not in ["time", *options]]
+    results = {result.pop("key"): result for result in json.loads(out)["results"]}
+    assert set(results) == set(names)
+    limited = "--limit" in options
+    if limited:
+        options = options[:-2]
+    for name in names:
+        options_of_one = ["--target", name, "--output", single, *options]
+        _, out, _ = streamlstm("replay", wide, "--json", *SMALL, *options_of_one)
+        ticks = results[name]["ticks"]
+        assert lines_of(whole, name) == lines_of(single)[:ticks]
+        if not limited:
+            expected = json.loads(out)
+            assert results[name] == {figure: expected[figure] for figure in results[name]}
+    ticks = pd.read_csv(whole)["key"].value_counts()
+    assert ticks.sum() == (1002 if limited else 417 * len(names))
+    assert set(ticks) == ({250, 251} if limited else {417})
+
+
+def test_a_file_by_key_equals_a_replay_of_each_stream(streamlstm, long, tmp_path):
+    whole, file, single = (tmp_path / name for name in ("whole.csv", "file.csv", "single.csv"))
+    options = [*SMALL, "--horizon", 2, "--interval", 0.8, "--features", "wind", "--json"]
+    _, out, _ = streamlstm("replay", long, "--key", "name", "--output", whole, *options)
+    results = {result.pop("key"): result for result in json.loads(out)["results"]}
+    header = "timestamp,key,value,forecast,lower,upper,forecast_2,lower_2,upper_2"
+    assert whole.read_text().splitlines()[0] == header
+    rows = pd.read_csv(long)
+    assert [row[:2] for row in lines_of(whole)] == rows[["time", "name"]].to_numpy().tolist()
+    for name, frame in rows.groupby("name"):
+        frame.drop(columns="name").to_csv(file, index=False)
+        _, out, _ = streamlstm("replay", file, *options, "--output", single)
+        assert lines_of(whole, name) == lines_of(single)
+        expected = json.loads(out)
+        assert results[name] == {figure: expected[figure] for figure in results[name]}
+    assert results["late"]["ticks"] < 300
+
+
+def test_the_result_of_many_streams(streamlstm, wide, tmp_path):
+    output = tmp_path / "out.csv"
+    options = [*SMALL, "--interval", 0.9, "--output", output, "--json"]
+    _, out, err = streamlstm("replay", wide, "--wide", *options)
+    assert "guessed: time column time, streams in 5 columns\n" in err
+    result, frame = json.loads(out), pd.read_csv(output)
+    each = result.pop("results")
+    assert list(result) == [
+        *("streams", "ticks", "mase_median", "mase_mean", "above_last_value", "coverage"),
+        *("seconds", "ticks_per_second"),
+    ]
+    assert result["streams"] == len(each) == 5
+    assert result["ticks"] == len(frame) == 5 * 417
+    scored = frame[frame.groupby("key").cumcount() >= 41].dropna(subset=["value", "forecast"])
+    inside = scored["value"].between(scored["lower"], scored["upper"])
+    assert result["coverage"] == pytest.approx(inside.mean())
+    ratios = [stream["mase"] for stream in each]
+    assert each[-1]["key"] == "calm"
+    assert ratios.pop() is None
+    assert ratios == sorted(ratios, reverse=True)
+    assert result["mase_median"] == pytest.approx(np.median(ratios))
+    assert result["mase_mean"] == pytest.approx(np.prod(ratios) ** 0.25)
+    assert result["above_last_value"] == np.mean(np.array(ratios) > 1)
+    load = frame[frame["key"] == "load, MW"]
+    ratio = next(stream["mase"] for stream in each if stream["key"] == "load, MW")
+    assert ratio == pytest.approx(mase(load["value"], load["forecast"]))
+
+
+def test_the_tables_of_many_streams_show_the_worst(streamlstm, long):
+    options = ["--key", "name", *SMALL]
+    _, out, _ = streamlstm("replay", long, *options, "--interval", 0.9, "--json")
+    worst = [result["key"] for result in json.loads(out)["results"]]
+    _, out, err = streamlstm("replay", long, *options, "--interval", 0.9, "--worst", 2)
+    assert "guessed: time column time, target column value" in err
+    assert "long.csv: value by name" in out
+    for word in ("streams", "median MASE", "geometric mean", "above 1", "coverage of the 90%"):
+        assert word in out
+    table = out[out.index("worst streams") :]
+    assert [line.split("│")[1].strip() for line in table.splitlines() if "│" in line] == worst[:2]
+    assert "coverage" in table
+    _, out, _ = streamlstm("replay", long, *options, "--worst", 0)
+    assert "worst" not in out
+    assert "coverage" not in out
+
+
+def test_names_are_shown_as_they_are(streamlstm, tmp_path):
+    path = tmp_path / "marked.csv"
+    path.write_text("[red]a[/red],:smile:\n" + "1,2\n3,4\n" * 5)
+    _, out, _ = streamlstm("replay", path, "--wide", *SMALL)
+    assert "[red]a[/red]" in out
+    assert ":smile:" in out
+
+
+def test_columns_that_are_no_streams_are_named(streamlstm, tmp_path):
+    path = tmp_path / "mixed.csv"
+    path.write_text("id,a,b,site\n" + "7,1,2,north\n" * 5)
+    code, _, err = streamlstm("replay", path, "--wide", *SMALL)
+    assert code == 0
+    assert "streams in 2 columns, not in id, site" in err
+    _, out, _ = streamlstm("replay", path, "--wide", "--target", "a, id", "--json", *SMALL)
+    assert {result["key"] for result in json.loads(out)["results"]} == {"a", "id"}
+
+
+@pytest.mark.parametrize("many", [["--wide"], ["--key", "name"]])
+def test_no_forecast_of_many_streams_depends_on_the_future(streamlstm, wide, long, tmp_path, many):
+    path = wide if many == ["--wide"] else long
+    lines, outputs = path.read_text().splitlines(keepends=True), []
+    altered, cut = tmp_path / "altered.csv", tmp_path / "cut.csv"
+    altered.write_text("".join(lines[:301] + [line.replace(".", "9.") for line in lines[301:]]))
+    cut.write_text("".join(lines[:301]))
+    for file in (path, altered, cut):
+        output = tmp_path / f"out_{file.name}"
+        options = ["--output", output, "--horizon", 2, "--interval", 0.9, *SMALL]
+        assert streamlstm("replay", file, *many, *options)[0] == 0
+        outputs.append(lines_of(output))
+    told = len(outputs[2])
+    assert told == (1500 if many == ["--wide"] else 300)
+    assert outputs[0][:told] == outputs[1][:told] == outputs[2]
+    assert outputs[0][told:] != outputs[1][told:]
+
+
+@pytest.mark.parametrize("interval", [[], ["--interval", 0.9]])
+def test_a_plot_of_many_streams_is_of_the_worst(streamlstm, wide, tmp_path, interval):
+    path = tmp_path / "plot.html"
+    options = ["--wide", *SMALL, *interval, "--limit", 1500, "--json", "--plot", path]
+    _, out, _ = streamlstm("replay", wide, *options)
+    picture, worst = path.read_text(), json.loads(out)["results"][0]["key"]
+    assert f"<title>wide.csv, worst: {worst}</title>" in picture
+    first, last = "2024-01-03 12:00:00", "2024-01-13 11:00:00"
+    assert f"<!-- {first} -->" in picture
+    assert f"<!-- {last} -->" in picture
+    assert (b'<g id="interval">' in path.read_bytes()) == bool(interval)
+
+
+def test_many_very_short_streams(streamlstm, tmp_path):
+    path = tmp_path / "short.csv"
+    path.write_text("key,y\na,1\nb,\n")
+    options = ["--output", tmp_path / "o.csv", "--plot", tmp_path / "p.png", "--interval", 0.5]
+    code, out, _ = streamlstm("replay", path, "--key", "key", "--json", *options, *SMALL)
+    result = json.loads(out)
+    assert code == 0
+    assert result["streams"] == 2
+    assert result["mase_median"] is result["mase_mean"] is result["coverage"] is None
+    assert streamlstm("replay", path, "--key", "key", *options, *SMALL)[0] == 0
 
 
 def test_a_progress_bar_on_a_terminal(stream):

@@ -4,9 +4,10 @@ import gzip
 
 import numpy as np
 import pytest
+from pandas._libs.parsers import STR_NA_VALUES
 from streamlstm_connectors.csv import CSVSink, CSVSource
 
-from streamlstm.errors import DataError
+from streamlstm.errors import DataError, ParameterError
 from streamlstm.stream import Batch
 
 SECOND = 1_000_000_000
@@ -208,3 +209,148 @@ def test_the_sink_puts_each_forecast_beside_the_tick_it_is_for(tmp_path):
         "c,7.5,2.1,1.2,",
         "d,8.0,3.1,2.2,1.3",
     ]
+
+
+def ticks_of(source):
+    """(label, key, value, time, features ...) of each tick."""
+    for batch in source:
+        times = [None] * len(batch) if batch.timestamps is None else batch.timestamps.tolist()
+        columns = batch.labels, batch.keys, batch.values.tolist(), times, *batch.features.values()
+        yield from zip(*columns, strict=True)
+
+
+@pytest.mark.parametrize("batch_rows", [None, 1, 2, 3, 5, 100])
+def test_wide_a_row_is_a_tick_of_each_column(write, batch_rows):
+    path = write("time,north,warm,south\n1,10,5,\n2,,6,21\n2,12,7,22\n")
+    source = CSVSource(path, features=["warm"], wide=True, batch_rows=batch_rows)
+    assert source.targets == ["north", "south"]
+    assert [tick[:2] for tick in ticks_of(source)] == [
+        (label, key) for label in ["1", "2", "2"] for key in ["north", "south"]
+    ]
+    values, times, batches = read(source)
+    assert np.array_equal(values, [10, np.nan, np.nan, 21, 12, 22], equal_nan=True)
+    assert times == [SECOND, SECOND, 2 * SECOND, 2 * SECOND, 2 * SECOND, 2 * SECOND]
+    assert [tick[4] for tick in ticks_of(source)] == [5, 5, 6, 6, 7, 7]
+    assert source.warnings == ["1 timestamps repeat the one before; each is a tick"]
+    sizes = {None: 6, 1: 2, 2: 2, 3: 2, 5: 4, 100: 6}
+    assert len(batches[0]) == sizes[batch_rows]
+
+
+def test_a_wide_file_of_many_columns_is_read_many_rows_at_a_time(write):
+    names = ",".join(f"s{n}" for n in range(1000))
+    path = write(names + "\n" + 100 * (",".join(["5"] * 1000) + "\n"))
+    assert [len(batch) for batch in CSVSource(path, wide=True)] == [64_000, 36_000]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "targets"),
+    [
+        ("date,a,b\n2024-01-01,1,2\n", {}, ["a", "b"]),
+        ("a\n5\n", {}, ["a"]),
+        ("a,b,c\n1,x,3\n", {}, ["a", "c"]),
+        ("id,a,year\n7,1,2024\n", {}, ["a"]),
+        ("row,a,b\n0,4,1\n1,4,7\n2,5,0\n", {}, ["a", "b"]),
+        ("row,b\n0,x\n1,y\n2,z\n", {}, ["row"]),
+        ("time,late,a\n2024-01-01,,1\n", {}, ["late", "a"]),
+        ("a,b,c\n1,2,3\n", {"features": ["b"]}, ["a", "c"]),
+        ("a,b,c\n1,2,3\n", {"target": ["c", "a", "c"]}, ["c", "a"]),
+        ("a,b,c\n1,2,3\n", {"target": "b"}, ["b"]),
+    ],
+)
+def test_streams_of_a_wide_file(write, text, options, targets):
+    source = CSVSource(write(text), wide=True, **options)
+    assert source.targets == targets
+    assert next(iter(source)).keys[: len(targets)] == targets
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 3, 100])
+def test_a_key_names_the_stream_of_each_row(write, batch_rows):
+    text = "time,site,y,a\n1,01,10,5\n1,NA,20,\n2,NA,21,6\n1, 01 ,11,7\n3,late,1,8\n2,NA,22,9\n"
+    source = CSVSource(write(text), features=["a"], key="site", batch_rows=batch_rows)
+    assert source.targets == ["y"]
+    ticks = list(ticks_of(source))
+    assert [tick[1] for tick in ticks] == ["01", "NA", "NA", "01", "late", "NA"]
+    assert [tick[2] for tick in ticks] == [10, 20, 21, 11, 1, 22]
+    assert [tick[3] // SECOND for tick in ticks] == [1, 1, 2, 1, 3, 2]
+    assert np.array_equal([tick[4] for tick in ticks], [5, np.nan, 6, 7, 8, 9], equal_nan=True)
+    assert source.warnings == ["2 timestamps repeat the one before of their stream; each is a tick"]
+
+
+@pytest.mark.parametrize("batch_rows", [1, 2, 3, 100])
+def test_backward_timestamps_are_counted_stream_by_stream(write, batch_rows):
+    path = write("time,y,key\n5,1,a\n1,2,b\n\n6,3,a\n2,4,b\n4,5,a\n1,6,b\n")
+    source = CSVSource(path, key="key", batch_rows=batch_rows)
+    assert len(list(ticks_of(source))) == 6
+    (warning,) = source.warnings
+    assert "2 timestamps go backward" in warning
+    assert "data.csv line 7, column 'time'" in warning
+
+
+def test_cells_of_a_keyed_file_are_missing_as_those_of_others_are(write):
+    missing = sorted(STR_NA_VALUES)
+    text = "key,y\n" + "".join(f"{cell or 5},{cell}\n" for cell in missing)
+    assert np.isnan(read(CSVSource(write(text), target="y"))[0]).all()
+    source = CSVSource(write(text), key="key", target="y")
+    assert np.isnan(read(source)[0]).all()
+    assert [tick[1] for tick in ticks_of(source)] == [cell or "5" for cell in missing]
+
+
+def test_a_key_is_neither_guessed_as_time_nor_as_target(write):
+    source = CSVSource(write("2nd,y,when\n2024-01-01,5,2023-01-01\n"), key="2nd")
+    assert (source.time, source.targets) == ("when", ["y"])
+    assert CSVSource(write("value,load\n1,2\n"), key="value").targets == ["load"]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "error", "message"),
+    [
+        ("a,b\n1,2\n", {"wide": True, "key": "a"}, ParameterError, "give one of them"),
+        ("a,b\n1,2\n", {"target": ["a", "b"]}, ParameterError, r"pass wide=True; got \['a', 'b'\]"),
+        ("a,b\n1,2\n", {"target": [], "wide": True}, ParameterError, "names no column"),
+        ("a,b\n1,2\n", {"target": ["a", "z"], "wide": True}, DataError, "no column 'z'"),
+        ("a,b\n1,2\n", {"key": "z"}, DataError, "no column 'z'"),
+        ("a,b\n1,2\n", {"key": "a", "target": "a"}, DataError, "'a' is the key, not a number"),
+        ("a,b\n1,2\n", {"key": "a", "features": ["a"]}, DataError, "'a' is the key, not a number"),
+        ("a,b\n1,2\n", {"key": "a", "time": "a"}, DataError, "both the time and the key"),
+        ("a,b\n1,2\n", {"wide": True, "time": "a", "target": ["a"]}, DataError, "'a' is the time"),
+        ("a,b\nx,2\n,3\n", {"key": "a"}, DataError, "line 3, column 'a': an empty cell names no"),
+        ("b,a\n2,x\n3\n", {"key": "a"}, DataError, "line 3, column 'a': an empty cell names no"),
+        ("t,a,b\nx,y,z\n", {"wide": True}, DataError, "no column of numbers to forecast among t"),
+        ("time,a\n2024-01-01,\n", {"wide": True}, DataError, "no column of numbers"),
+        ("time,a\n", {"wide": True}, DataError, "has a header but no rows"),
+        ("time,a\n", {"key": "a"}, DataError, "has a header but no rows"),
+        (
+            "a,b\n1,2\n3,x\n",
+            {"wide": True, "target": ["a", "b"]},
+            DataError,
+            "line 3, column 'b': 'x' is not a number",
+        ),
+    ],
+)
+def test_what_makes_no_sense_of_several_streams_is_refused(write, text, options, error, message):
+    with pytest.raises(error, match=message):
+        list(CSVSource(write(text), **options))
+
+
+def test_the_sink_keeps_the_earlier_forecasts_of_each_stream(tmp_path):
+    """Ragged batches, streams that come late, against one sink a stream."""
+    rng = np.random.default_rng(0)
+    keys = [f"s{n}" for n in rng.integers(0, 1 + np.arange(60) // 10)]
+    forecasts, labels = rng.normal(size=(60, 4)), [str(n) for n in range(60)]
+    bounds = rng.normal(size=(60, 2, 4))
+    with CSVSink(tmp_path / "all.csv", horizon=4, intervals=True, keyed=True) as sink:
+        for start, stop in [(0, 1), (1, 5), (5, 5), (5, 33), (33, 60)]:
+            part = slice(start, stop)
+            batch = Batch(np.arange(60.0)[part], {}, None, labels[part], keys[part])
+            sink.write(batch, forecasts[part], bounds[part])
+    header, *lines = (tmp_path / "all.csv").read_text().splitlines()
+    assert header.startswith("timestamp,key,value,forecast,lower,upper,forecast_2,")
+    assert [line.split(",")[0] for line in lines] == labels
+    for key in set(keys):
+        mine = np.array([name == key for name in keys])
+        path = tmp_path / f"{key}.csv"
+        with CSVSink(path, horizon=4, intervals=True) as sink:
+            of_key = np.arange(60.0)[mine], {}, None, np.array(labels)[mine].tolist()
+            sink.write(Batch(*of_key), forecasts[mine], bounds[mine])
+        alone = [line.replace(f",{key},", ",") for line in lines if f",{key}," in line]
+        assert alone == path.read_text().splitlines()[1:]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from streams import random_walk, seasonal
 
 from streamlstm import LSTMForecaster
 from streamlstm.errors import InputError, ParameterError
-from streamlstm.evaluate import Result, Score
+from streamlstm.evaluate import FleetResult, FleetScore, Result, Score, fleet_result
 from streamlstm.evaluate import evaluate as score
 
 HORIZON = 5
@@ -266,3 +267,57 @@ def test_import_leaves_river_out():
     code = "import sys, streamlstm.evaluate; print('river' in sys.modules)"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
     assert output.strip() == "False"
+
+
+def test_scores_of_many_streams_are_those_of_each_alone():
+    """Ragged batches, streams that come late, missing values, with and without intervals."""
+    rng = np.random.default_rng(0)
+    together, alone = FleetScore(), {}
+    for size in [1, 0, 40, 3, 200, 1]:
+        keys = [f"s{n}" for n in rng.integers(0, 1 + 2 * len(alone), size)]
+        values, forecasts = rng.normal(size=(2, size))
+        values[rng.random(size) < 0.2], forecasts[rng.random(size) < 0.1] = np.nan, np.nan
+        bounds = None if size == 40 else np.column_stack([forecasts - 1, forecasts + 0.5])
+        together.update(keys, values, forecasts, bounds)
+        for key in dict.fromkeys(keys):
+            of_key = np.array([name == key for name in keys])
+            around = None if bounds is None else bounds[of_key]
+            alone.setdefault(key, Score()).update(values[of_key], forecasts[of_key], around)
+    assert list(together.results()) == list(alone)
+    assert len(alone) > 10
+    for key, each in together.scores().items():
+        assert np.array_equal(each.errors, alone[key].errors, equal_nan=True)
+        assert np.array_equal(each.naive_errors, alone[key].naive_errors, equal_nan=True)
+        assert each.result() == alone[key].result()
+
+
+def test_no_stream_has_no_result():
+    assert FleetScore().results() == {}
+    assert fleet_result([]) == FleetResult(0, 0, 0, None, None, None, None)
+
+
+def test_the_sum_of_many_streams():
+    ratios = [0.5, 2.0, 4.0, None]
+    results = [Result(20, 10 + n, 1.0, 1.0, ratio, n / 4) for n, ratio in enumerate(ratios)]
+    total = fleet_result([*results, Result(5, 0, None, None, None)])
+    assert (total.streams, total.ticks, total.scored) == (5, 85, 46)
+    assert total.mase_median == 2.0
+    assert total.mase_mean == pytest.approx(4 ** (1 / 3))
+    assert total.above_last_value == 2 / 3
+    assert total.coverage == pytest.approx((11 * 0.25 + 12 * 0.5 + 13 * 0.75) / 46)
+    assert fleet_result([Result(20, 10, 0.0, 0.0, 0.0), results[0]]).mase_mean == 0.0
+
+
+def test_a_score_of_many_streams_keeps_29_bytes_a_tick():
+    score, keys = FleetScore(), [f"s{n % 100}" for n in range(10_000)]
+    tracemalloc.start()
+    try:
+        for n in range(11):
+            values, bounds = np.full(10_000, 1.0 + n), np.zeros((10_000, 2))
+            score.update(keys, values, values + 1, bounds)
+            if n == 0:
+                before = tracemalloc.get_traced_memory()[0]
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 29 <= grown / 100_000 < 30

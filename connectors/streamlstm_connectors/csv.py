@@ -30,6 +30,11 @@ TARGET_NAMES = ("value", "y", "target", "close", "price")
 NOT_TARGETS = {"", "id", "no", "index", "year", "month", "day", "hour", "minute", "second"}
 SAMPLE_ROWS = 100
 BATCH_TICKS = 8192
+# What pandas takes for missing.
+MISSING = [
+    *("", "NA", "N/A", "n/a", "#NA", "#N/A", "#N/A N/A", "<NA>", "NaN", "nan", "-NaN", "-nan"),
+    *("NULL", "null", "None", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+]
 FEWEST_ROWS = 64  # to read at a time: a column of a chunk takes 0.1 ms, however short
 EpochUnit = Literal["ISO", "s", "ms", "us", "ns"]
 TAIL = 1 << 16  # characters; a longer last line is not checked for being cut off
@@ -234,6 +239,9 @@ class CSVSource:
         return delimiter, names
 
     def _read(self, text: _Text, **options: Any) -> Any:
+        if self.key is not None:  # where "NA" is a name like any other
+            missing = {name: MISSING for name in self.columns if name != self.key}
+            options |= {"keep_default_na": False, "na_values": missing}
         # All columns are read, for then pandas refuses lines with too many fields.
         return pd.read_csv(
             text,
@@ -251,17 +259,12 @@ class CSVSource:
 
     def _frames(self) -> Iterator[pd.DataFrame]:
         """Chunks of rows, each given out once the next one is known to exist."""
-        as_is = {} if self.key is None else {self.key: str.strip}  # "NA" is a name
-        others = (*self.targets, *self.features, *as_is)
-        text_columns = {name: str for name in self.columns if name not in others}
+        numbers = (*self.targets, *self.features)
+        text_columns = {name: str for name in self.columns if name not in numbers}
         held = None
         with self._open() as text:
             chunks = self._read(
-                text,
-                chunksize=self._batch_rows,
-                dtype=text_columns,
-                converters=as_is,
-                low_memory=False,
+                text, chunksize=self._batch_rows, dtype=text_columns, low_memory=False
             )
             for chunk in chunks:
                 if held is not None:
@@ -327,7 +330,7 @@ class CSVSource:
         return np.where(np.isfinite(values), values, np.nan)
 
     def _keys(self, frame: pd.DataFrame, rows_before: int) -> list[str]:
-        column = frame[self.key]
+        column = frame[self.key].str.strip()
         self._refuse(column, column == "", rows_before, "names no stream")
         return column.tolist()
 
