@@ -22,6 +22,7 @@ from .kernels.cells import CELLS
 from .kernels.rules import RULES
 
 INTEGERS = 32  # a longer list of them is kept as an array
+_PLAIN = {type(None), bool, int, str}  # of these JSON keeps the type
 
 # By name of the class.
 _MODULES = {name: f".{module}" for name, module in streamlstm._MODULES.items()} | {
@@ -54,10 +55,6 @@ class Encoder:
         self.arrays: list[bytes] = []
         self.size = 0
         self._ways: dict[type, Callable[[Any], Any]] = {
-            type(None): lambda value: value,
-            bool: lambda value: value,
-            int: lambda value: value,
-            str: lambda value: value,
             float: lambda value: value if math.isfinite(value) else {"float": str(value)},
             bytes: lambda value: {"bytes": base64.b64encode(value).decode()},
             list: self._list,
@@ -69,11 +66,18 @@ class Encoder:
 
     def value(self, value: Any) -> Any:
         """Encode anything; SnapshotError names what cannot be."""
+        if type(value) in _PLAIN:
+            return value
         way = self._ways.get(type(value))
         return self._other(value) if way is None else way(value)
 
+    def object(self, value: Any, state: Any) -> dict[str, Any]:
+        """Encode an object of a class that is known, in this state."""
+        named = {name: self.value(each) for name, each in state.items()}
+        return {"class": type(value).__name__, "state": named}
+
     def _all(self, values: Iterable[Any]) -> list[Any]:
-        return [self.value(value) for value in values]
+        return [value if type(value) in _PLAIN else self.value(value) for value in values]
 
     def _list(self, values: list[Any]) -> Any:
         if len(values) > INTEGERS and all(type(value) is int for value in values):
@@ -96,8 +100,9 @@ class Encoder:
         if _class(name) is type(value):
             if isinstance(value, tuple):
                 return {"class": name, "fields": self._all(value)}
-            state: Any = value._state() if hasattr(value, "_state") else value.__getstate__()
-            return {"class": name, "state": {k: self.value(v) for k, v in state.items()}}
+            return self.object(
+                value, value._state() if hasattr(value, "_state") else value.__getstate__()
+            )
         if isinstance(value, np.generic) and value.dtype.kind in "biufU":
             return {"scalar": [value.dtype.str, self.value(value.item())]}
         raise SnapshotError(
@@ -150,12 +155,20 @@ class Decoder:
         return objects.reshape(array[0])
 
     def _object(self, node: dict[str, Any]) -> Any:
-        cls: Any = _class(node["class"])
-        if cls is None:
-            raise ValueError(f"there is no class {node['class']}")
         if "fields" in node:
+            cls: Any = _class(node["class"])
             return cls(*self._all(node["fields"]))
-        state = {name: self.value(value) for name, value in node["state"].items()}
+        return self.object(node["class"], self.state(node))
+
+    def state(self, node: dict[str, Any]) -> dict[str, Any]:
+        """That of the object that a node stands for."""
+        return {name: self.value(value) for name, value in node["state"].items()}
+
+    def object(self, name: str, state: dict[str, Any]) -> Any:
+        """Make an object of a class."""
+        cls: Any = _class(name)
+        if cls is None:
+            raise ValueError(f"there is no class {name}")
         made = cls.__new__(cls)
         if hasattr(made, "__setstate__"):
             made.__setstate__(state)

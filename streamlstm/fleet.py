@@ -83,6 +83,8 @@ class ForecasterFleet:
         self._table, self._sizes = np.zeros(size, np.int64), np.zeros(size, np.int64)
         self._scratch, self._work = np.zeros((0, 0), np.float32), np.zeros((0, 0))
         self._longest, self._shapes = 0, {self.model._shape}
+        # Snapshots so far; of each row, how many there were when it last changed.
+        self._snapshots, self._changed = 0, np.zeros(len(self._due), np.int64)
         due = self._due.copy()
         for row, model in self._models.items():
             model._work_in(self.model)
@@ -247,6 +249,17 @@ class ForecasterFleet:
         kept = ("model", "threads", "_rows", "_free", "_models", "_due")
         return {name: self.__dict__[name] for name in kept}
 
+    def _changes(self, mark: int) -> dict[str, Any]:
+        """The same with None for models that have not changed since a mark."""
+        changed = self._changed > mark
+        models = {row: model if changed[row] else None for row, model in self._models.items()}
+        return self._state() | {"_models": models}
+
+    def _mark(self) -> int:
+        """A mark of now, for `_changes`; the lock must be held."""
+        self._snapshots += 1
+        return self._snapshots - 1
+
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:  # no copy of a round half learned
             return copy.deepcopy(self._state())
@@ -272,6 +285,7 @@ class ForecasterFleet:
             more = ((0, max(16, len(self._table))), (0, 0))
             self._table, self._sizes = np.pad(self._table, more), np.pad(self._sizes, more)
             self._due = np.pad(self._due, more[0])
+            self._changed = np.pad(self._changed, more[0])
         model._work_in(self.model)
         self._rows[key], self._models[row] = row, model
         self._note(row)
@@ -287,6 +301,7 @@ class ForecasterFleet:
         self._table[row] = [buffer.ctypes.data for buffer in buffers]
         self._sizes[row] = [buffer.size for buffer in buffers]
         self._due[row] = 0
+        self._changed[row] = self._snapshots
         self._shapes.add(model._shape)
         self._longest = max(self._longest, room(network.scratch.size))
 
@@ -312,6 +327,7 @@ class ForecasterFleet:
         look for drift, go part by part, all of them side by side.
         """
         N = ys.size
+        self._changed[rows] = self._snapshots
         forecasts = np.empty((N, horizon))
         bounds = np.empty((N, 2, horizon)) if places.size else NO_BOUNDS
         starts = np.flatnonzero(np.diff(rows, prepend=-1))

@@ -11,6 +11,7 @@ import logging
 import os
 import struct
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,9 @@ MAGIC = b"streamlstm\r\n"  # the line end, so that a copy in text mode shows
 FORMAT = 1  # of this version; raise it when what a model's state consists of changes
 _PREFIX = struct.Struct("<12sIQQ")  # MAGIC, FORMAT, bytes of the header, bytes of the arrays
 _DIGEST = 32  # bytes
-_SUFFIX, _DAMAGED, _UNFINISHED = ".snapshot", ".damaged", ".unfinished"
+_WHOLE, _CHANGES, _DAMAGED = ".snapshot", ".changes", ".damaged"
+_UNFINISHED = ".unfinished"
+_LONGEST = 32  # changes of a fleet in a row, before it is written as a whole again
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +73,8 @@ def save(model: Any, path: str | Path, position: Any = None) -> None:
     (True, {'row': 50})
 
     """
-    _write(Path(path), _pieces(model, position))
+    pieces, _ = _pieces(model, position)
+    _write(Path(path), pieces)
 
 
 def load(path: str | Path) -> Snapshot:
@@ -87,23 +91,34 @@ def load(path: str | Path) -> Snapshot:
         If there is no file to read.
 
     """
-    header, arrays = _opened(Path(path))
-    written_by = f"streamlstm {header['streamlstm']} with river {header['river']}"
+    path = Path(path)
+    file = _opened(path)
+    header = file.header
     refusal = SnapshotError(
-        f"{path} was written by {written_by}; this is streamlstm {streamlstm.__version__} "
-        f"with river {version('river')}, which cannot read it: install those"
+        f"{path} was written by streamlstm {header['streamlstm']} with river {header['river']}; "
+        f"this is streamlstm {streamlstm.__version__} with river {version('river')}, which cannot "
+        "read it: install those"
     )
-    if header["format"] != FORMAT:
+    if file.format != FORMAT:
         raise refusal
-    decoder = Decoder(arrays)
     try:
-        return Snapshot(decoder.value(header["model"]), decoder.value(header["position"]))
+        position = Decoder(file.arrays).value(header["position"])
+        return Snapshot(_model(path, file), position)
+    except DamagedSnapshotError:
+        raise
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise refusal from error
 
 
-def _opened(path: Path) -> tuple[dict[str, Any], memoryview]:
-    """Header and arrays of a file that is as it was written."""
+class _File(NamedTuple):
+    format: int
+    header: dict[str, Any]
+    arrays: memoryview
+    digest: str
+
+
+def _opened(path: Path) -> _File:
+    """A file that is as it was written."""
     data = memoryview(path.read_bytes())
     if len(data) < _PREFIX.size or data[: len(MAGIC)] != MAGIC:
         raise DamagedSnapshotError(f"{path} is not a snapshot, nor the beginning of one")
@@ -111,29 +126,75 @@ def _opened(path: Path) -> tuple[dict[str, Any], memoryview]:
     size = _PREFIX.size + header_size + arrays_size + _DIGEST
     if len(data) < size:
         raise DamagedSnapshotError(f"{path} is cut off: {len(data)} bytes of {size}")
-    if hashlib.blake2b(data[:-_DIGEST], digest_size=_DIGEST).digest() != data[-_DIGEST:]:
+    digest = hashlib.blake2b(data[:-_DIGEST], digest_size=_DIGEST)
+    if digest.digest() != data[-_DIGEST:]:
         raise DamagedSnapshotError(f"{path} is damaged: its checksum is wrong")
     start = _PREFIX.size + header_size
     header = json.loads(bytes(data[_PREFIX.size : start]))
-    return header | {"format": form}, data[start:-_DIGEST]
+    return _File(form, header, data[start:-_DIGEST], digest.hexdigest())
 
 
-def _pieces(model: Any, position: Any) -> list[bytes]:
-    """The bytes of a file but for the digest; the model is held up while it is copied."""
-    encoder = Encoder()
+def _model(path: Path, file: _File) -> Any:
+    """The model in a file; of a fleet, streams that had not changed are in the files before."""
+    decoder, node = Decoder(file.arrays), file.header["model"]
+    if file.header["after"] is None:
+        return decoder.value(node)
+    state = decoder.state(node)
+    models = state["_models"]
+    missing = {row for row, model in models.items() if model is None}
+    while file.header["after"] is not None:
+        before = path.with_name(file.header["after"]["name"])
+        try:
+            older = _opened(before)
+        except (DamagedSnapshotError, OSError) as error:
+            raise DamagedSnapshotError(f"{path} needs {before.name}: {error}") from error
+        if older.digest != file.header["after"]["digest"]:
+            raise DamagedSnapshotError(f"{path} needs {before.name}, which is another by now")
+        file, decoder = older, Decoder(older.arrays)
+        for row, model in file.header["model"]["state"]["_models"]["dict"]:
+            if row in missing and model is not None:
+                models[row] = decoder.value(model)
+                missing.remove(row)
+    return decoder.object(node["class"], state)
+
+
+class _Saved(NamedTuple):
+    """What a later snapshot may build upon."""
+
+    model: Any
+    number: int
+    name: str
+    digest: str
+    mark: int | None  # of a fleet
+
+
+def _pieces(
+    model: Any, position: Any, after: _Saved | None = None
+) -> tuple[list[bytes], int | None]:
+    """The bytes of a file but for the digest, and a fleet's mark; the model is copied in one go.
+
+    after: what the file is to hold the changes since.
+    """
+    encoder, mark = Encoder(), None
     with model._lock:
-        tree = encoder.value(model)
+        if after is None:
+            tree = encoder.value(model)
+        else:
+            tree = encoder.object(model, model._changes(after.mark))
+        if hasattr(model, "_mark"):
+            mark = model._mark()
     header = {
         "streamlstm": streamlstm.__version__,
         "river": version("river"),
+        "after": None if after is None else {"name": after.name, "digest": after.digest},
         "position": encoder.value(position),
         "model": tree,
     }
     text = json.dumps(header, separators=(",", ":")).encode()
-    return [_PREFIX.pack(MAGIC, FORMAT, len(text), encoder.size), text, *encoder.arrays]
+    return [_PREFIX.pack(MAGIC, FORMAT, len(text), encoder.size), text, *encoder.arrays], mark
 
 
-def _write(path: Path, pieces: Iterable[bytes]) -> None:
+def _write(path: Path, pieces: Iterable[bytes]) -> str:
     """Write a file and its digest so that, come what may, the old one or the new one is there."""
     unfinished = path.with_name(f".{path.name}{_UNFINISHED}")
     digest = hashlib.blake2b(digest_size=_DIGEST)
@@ -150,6 +211,14 @@ def _write(path: Path, pieces: Iterable[bytes]) -> None:
         unfinished.unlink(missing_ok=True)
         raise
     _sync(path.parent)
+    return digest.hexdigest()
+
+
+def _digest_of(path: Path) -> str:
+    """The digest that a file ends with."""
+    with path.open("rb") as file:
+        file.seek(-_DIGEST, os.SEEK_END)
+        return file.read().hex()
 
 
 def _sync(directory: Path) -> None:
@@ -205,16 +274,36 @@ class Snapshots:
         except BlockingIOError as error:
             self._lock.close()
             raise SnapshotError(f"{self.directory} is in use by another run") from error
+        self._newest: _Saved | None = None
+        self._writer = ThreadPoolExecutor(1)  # starts a thread when it is first needed
+        self._writing: Future[None] | None = None
         for unfinished in self.directory.glob(f".*{_UNFINISHED}"):
             unfinished.unlink()
 
-    def save(self, model: Any, position: Any = None) -> Path:
-        """Write the next snapshot, see the function `save`, and remove those that are too many."""
-        number = max(self._numbers(_SUFFIX) + self._numbers(_DAMAGED), default=0) + 1
-        path = self._path(number)
-        save(model, path, position)
-        for old in self._numbers(_SUFFIX)[: -self.keep]:
-            self._path(old).unlink()
+    def save(self, model: Any, position: Any = None, wait: bool = True) -> Path:
+        """Write the next snapshot, see the function `save`, and remove those that are too many.
+
+        Of a fleet only the streams are written that have changed since the one before, if that is
+        from here, until these add up to the fleet's size.
+
+        wait: whether to return when it is on the disk, or else when the model is copied; what goes
+        wrong with writing is then raised by the next call.
+        """
+        self._finish()
+        number = max(self._numbers(), default=0) + 1
+        after = self._base_of(model, number)
+        path = self.directory / f"{number:08d}{_WHOLE if after is None else _CHANGES}"
+        pieces, mark = _pieces(model, position, after)
+
+        def write() -> None:
+            digest = _write(path, pieces)
+            self._newest = _Saved(model, number, path.name, digest, mark)
+            self._remove_old()
+
+        if wait:
+            write()
+        else:
+            self._writing = self._writer.submit(write)
         return path
 
     def load(self) -> Snapshot | None:
@@ -229,27 +318,73 @@ class Snapshots:
             If there are but damaged ones, or a version wrote the newest that this one cannot read.
 
         """
-        for number in reversed(self._numbers(_SUFFIX)):
+        self._finish()
+        for number in reversed(self._numbers(_WHOLE, _CHANGES)):
             path = self._path(number)
             try:
-                return load(path)
+                found = load(path)
             except (DamagedSnapshotError, OSError) as error:
                 aside = path.rename(path.with_suffix(_DAMAGED))
                 _log.warning("%s; it is now %s, the one before is taken", error, aside.name)
+            else:
+                if hasattr(found.model, "_mark"):
+                    mark = found.model._mark()
+                    digest = _digest_of(path)
+                    self._newest = _Saved(found.model, number, path.name, digest, mark)
+                return found
         if self._numbers(_DAMAGED):
             raise SnapshotError(f"all snapshots in {self.directory} are damaged: begin in another")
         return None
 
-    def _path(self, number: int) -> Path:
-        return self.directory / f"{number:08d}{_SUFFIX}"
+    def _base_of(self, model: Any, number: int) -> _Saved | None:
+        """The snapshot whose changes suffice for the one of this number, if there is one."""
+        newest = self._newest
+        if newest is None or newest.mark is None or newest.model is not model:
+            return None
+        if newest.number != number - 1:
+            return None
+        changes = 0
+        for older in range(newest.number, newest.number - _LONGEST, -1):
+            path = self._path(older)
+            if not path.exists():
+                return None
+            if path.suffix == _WHOLE:
+                return newest if changes <= path.stat().st_size else None
+            changes += path.stat().st_size
+        return None
 
-    def _numbers(self, suffix: str) -> list[int]:
-        names = [path.stem for path in self.directory.glob(f"*{suffix}")]
+    def _remove_old(self) -> None:
+        """Remove what none of the newest snapshots needs."""
+        numbers = self._numbers(_WHOLE, _CHANGES)
+        oldest = numbers[-self.keep :][0]
+        needed = max((number for number in self._numbers(_WHOLE) if number <= oldest), default=0)
+        for number in numbers:
+            if number < needed:
+                self._path(number).unlink()
+
+    def _path(self, number: int) -> Path:
+        whole = self.directory / f"{number:08d}{_WHOLE}"
+        return whole if whole.exists() else whole.with_suffix(_CHANGES)
+
+    def _numbers(self, *suffixes: str) -> list[int]:
+        """Of the files with these suffixes, or of all."""
+        wanted = suffixes or (_WHOLE, _CHANGES, _DAMAGED)
+        names = [path.stem for path in self.directory.iterdir() if path.suffix in wanted]
         return sorted(int(name) for name in names if name.isdecimal())
 
+    def _finish(self) -> None:
+        """Wait for what is being written."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
     def close(self) -> None:
-        """Let others use the directory."""
-        self._lock.close()
+        """Finish writing and let others use the directory."""
+        try:
+            self._finish()
+        finally:
+            self._writer.shutdown()
+            self._lock.close()
 
     def __enter__(self) -> Self:
         return self

@@ -67,16 +67,16 @@ def finished(child):
 def outcome(folder):
     """What a run leaves, but for how long it took."""
     newest = max((folder / "state").glob("*.snapshot"))
-    header, arrays = snapshot._opened(newest)
-    pairs = [pair for pair in header["position"]["dict"] if pair[0] != "seconds"]
+    file = snapshot._opened(newest)
+    pairs = [pair for pair in file.header["position"]["dict"] if pair[0] != "seconds"]
     figures = json.loads((folder / "printed").read_text())
     del figures["seconds"], figures["ticks_per_second"]
     return {
         "forecasts": (folder / "out.csv").read_bytes(),
         "figures": figures,
-        "model": header["model"],
+        "model": file.header["model"],
         "surroundings": pairs,
-        "arrays": bytes(arrays),
+        "arrays": bytes(file.arrays),
     }
 
 
