@@ -14,7 +14,7 @@ import pytest
 from streamlstm_connectors import csv
 from streams import random_walk, seasonal
 
-from streamlstm import cli, resume, snapshot
+from streamlstm import cli, resume
 from streamlstm.snapshot import Snapshots
 
 FAST = ["--preset", "fast", "--hidden-size", 4, "--window", 5, "--interval", 0.8, "--horizon", 3]
@@ -203,7 +203,7 @@ def test_snapshots_need_a_directory(streamlstm, stream):
 
 def test_by_default_the_clock_says_when(streamlstm, stream, state, monkeypatch):
     saved = []
-    monkeypatch.setattr(snapshot, "save", lambda model, path, position: saved.append(position))
+    monkeypatch.setattr(Snapshots, "save", lambda self, model, position: saved.append(position))
     monkeypatch.setattr(csv, "BATCH_TICKS", 400)
     for seconds, expected in [(0.0, [400, 800, TICKS]), (10.0, [TICKS])]:
         monkeypatch.setattr(resume, "SECONDS", seconds)
