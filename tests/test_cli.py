@@ -14,7 +14,10 @@ import pandas as pd
 import pytest
 from streams import mase, random_walk, seasonal
 
-from streamlstm import LSTMForecaster, cli
+from streamlstm import ForecasterFleet, LSTMForecaster, cli
+from streamlstm.errors import InputError
+from streamlstm.runner import run
+from streamlstm.stream import Batch
 
 
 @pytest.fixture
@@ -497,6 +500,15 @@ def test_a_plot_of_many_streams_is_of_the_worst(streamlstm, wide, tmp_path, inte
     assert f"<!-- {first} -->" in picture
     assert f"<!-- {last} -->" in picture
     assert (b'<g id="interval">' in path.read_bytes()) == bool(interval)
+
+
+@pytest.mark.parametrize(
+    ("model", "keys"), [(LSTMForecaster(), ["a"]), (ForecasterFleet(LSTMForecaster()), None)]
+)
+def test_several_streams_need_a_fleet_and_one_a_forecaster(model, keys):
+    batch = Batch(np.ones(1), {}, None, ["0"], keys)
+    with pytest.raises(InputError, match="several streams need a ForecasterFleet"):
+        next(run(model, [batch]))
 
 
 def test_many_very_short_streams(streamlstm, tmp_path):
