@@ -28,7 +28,7 @@ _PREFIX = struct.Struct("<12sIQQ")  # MAGIC, FORMAT, bytes of the header, bytes 
 _DIGEST = 32  # bytes
 _WHOLE, _CHANGES, _DAMAGED = ".snapshot", ".changes", ".damaged"
 _UNFINISHED = ".unfinished"
-_LONGEST = 32  # changes of a fleet in a row, before it is written as a whole again
+_LONGEST = 100  # changes of a fleet in a row, before it is written as a whole again
 
 _log = logging.getLogger(__name__)
 

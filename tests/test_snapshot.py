@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 from collections import deque
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -275,6 +276,37 @@ def test_what_this_version_does_not_know_says_what_to_install(saved, find, repla
     rewritten(saved, find=find, replace=replace)
     with pytest.raises(SnapshotError, match="was written by streamlstm"):
         snapshot.load(saved)
+
+
+def names_in(node):
+    """Names of the states in the header of a file, each with its class."""
+    if isinstance(node, list):
+        return set().union(*map(names_in, node))
+    if not isinstance(node, dict):
+        return set()
+    names = {(node["class"], name) for name in node.get("state", ())} if "class" in node else set()
+    return names.union(*map(names_in, node.values()))
+
+
+@pytest.mark.parametrize("name", ["forecaster", "regressor"])
+def test_the_first_format_is_read(tmp_path, name):
+    """Raise FORMAT when this fails, and say how to go on from the old one."""
+    path = Path(__file__).parent / "goldens" / f"{name}.snapshot"
+    model, position = snapshot.load(path)
+    if name == "forecaster":
+        assert position == {"row": 100}
+        assert model.forecast(5) == pytest.approx([1, 4, 2, 8, 5], abs=0.01)
+        model.learn_one(1.0, {"a": 1, "b": 2})
+        assert model.forecast(1) == pytest.approx([4], abs=0.01)
+    else:
+        assert position == {"row": 300}
+        expected = [model.predict_one({"word": word, 7: 1.0}) for word in ("up", "down")]
+        assert expected == pytest.approx([0, 1], abs=0.2)
+        model.learn_one({"word": "new"}, 0.5)
+    later = tmp_path / "again.snapshot"
+    snapshot.save(snapshot.load(path).model, later)
+    old, new = (snapshot._opened(file).header["model"] for file in (path, later))
+    assert names_in(new) == names_in(old)
 
 
 def test_no_file_is_no_snapshot_error(tmp_path):
