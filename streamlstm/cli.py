@@ -194,11 +194,15 @@ def replay(
         seed=seed,
     )
     several = wide or key is not None
-    # Loads the kernel, or compiles it and says so, before the clock runs.
+    report: FleetReport | StreamReport
+    # A first call loads the kernel, or compiles it and says so, before the clock runs.
     if several:
         ForecasterFleet(model).learn_many(["", ""], [0.0, 1.0])
+        title = file.name if wide else f"{file.name}: {source.targets[0]} by {key}"
+        report = FleetReport(title, interval, worst, plot is not None)
     else:
         model.clone().learn_many([0.0, 1.0])
+        report = StreamReport(f"{file.name}: {source.targets[0]}", model, interval)
     options = {
         "--time": time_column, "--target": target, "--wide": wide, "--key": key,
         "--features": features, "--known": known, "--season": season, "--horizon": horizon,
@@ -207,25 +211,16 @@ def replay(
         "--output": None if output is None else str(output),
         "--plot": several and plot is not None,  # which has fleets keep more
     }  # fmt: skip
-    report: FleetReport | StreamReport
     with ExitStack() as stack:
-        saved = None
+        forecaster = ForecasterFleet(model) if several else model
+        saved = position = None
         if state is not None:
             saved = stack.enter_context(ResumableRun(state, options, snapshot_every))
-        if saved is not None and saved.model is not None:
-            console.print(f"goes on after {saved.ticks:,} ticks")
-            forecaster = saved.model
-            collected, position = saved.surroundings
-        else:
-            forecaster = ForecasterFleet(model) if several else model
-            collected = position = None
-        if several:
-            title = file.name if wide else f"{file.name}: {source.targets[0]} by {key}"
-            report = FleetReport(title, interval, worst, plot is not None)
-        else:
-            report = StreamReport(f"{file.name}: {source.targets[0]}", forecaster, interval)
-        if collected is not None:
-            report.collected = collected
+            if saved.model is not None:
+                console.print(f"goes on after {saved.ticks:,} ticks")
+                forecaster = saved.model
+                collected, position = saved.surroundings
+                report.go_on(forecaster, collected)
         sink = None
         if output is not None:
             sink = stack.enter_context(

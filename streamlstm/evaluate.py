@@ -119,7 +119,7 @@ class Score:
 class FleetResult:
     """Errors of the forecasts of one step ahead of many streams, of whatever scale each.
 
-    Figures are None where nothing can be said, and leave out streams that have no MASE.
+    Figures are None where nothing can be said; those of MASE leave out streams that have none.
     """
 
     streams: int

@@ -11,6 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from .evaluate import FleetResult, FleetScore, Result, Score, fleet_result
+from .fleet import ForecasterFleet
 from .forecaster import LSTMForecaster
 from .history import History
 from .plot import STRETCH, save_plot
@@ -35,11 +36,12 @@ class StreamReport:
 
     @property
     def collected(self) -> tuple[Any, ...]:
-        """What has come of all batches so far; set it to go on from there."""
+        """What has come of all batches so far."""
         return self._score, self._newest
 
-    @collected.setter
-    def collected(self, collected: tuple[Any, ...]) -> None:
+    def go_on(self, model: LSTMForecaster, collected: tuple[Any, ...]) -> None:
+        """Go on with a model that has been loaded and what was collected then."""
+        self.model = model
         self._score, self._newest = collected
 
     def figures(self, seconds: float) -> dict[str, Any]:
@@ -97,11 +99,11 @@ class FleetReport:
 
     @property
     def collected(self) -> tuple[Any, ...]:
-        """What has come of all batches so far; set it to go on from there."""
+        """What has come of all batches so far."""
         return self._score, self._labels, self._newest
 
-    @collected.setter
-    def collected(self, collected: tuple[Any, ...]) -> None:
+    def go_on(self, model: ForecasterFleet, collected: tuple[Any, ...]) -> None:
+        """Go on with a fleet that has been loaded and what was collected then."""
         self._score, self._labels, self._newest = collected
 
     def figures(self, seconds: float) -> dict[str, Any]:
