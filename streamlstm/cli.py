@@ -166,7 +166,6 @@ def replay(
     from .fleet import ForecasterFleet
     from .forecaster import LSTMForecaster
     from .report import FleetReport, StreamReport
-    from .resume import ResumableRun
 
     if snapshot_every is not None and state is None:
         raise ParameterError("--snapshot-every needs --state, a directory for the snapshots")
@@ -215,6 +214,8 @@ def replay(
         forecaster = ForecasterFleet(model) if several else model
         saved = position = None
         if state is not None:
+            from .resume import ResumableRun
+
             saved = stack.enter_context(ResumableRun(state, options, snapshot_every))
             if saved.model is not None:
                 console.print(f"goes on after {saved.ticks:,} ticks")

@@ -11,7 +11,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -54,22 +54,13 @@ class Encoder:
     def __init__(self) -> None:
         self.arrays: list[bytes] = []
         self.size = 0
-        self._ways: dict[type, Callable[[Any], Any]] = {
-            float: lambda value: value if math.isfinite(value) else {"float": str(value)},
-            bytes: lambda value: {"bytes": base64.b64encode(value).decode()},
-            list: self._list,
-            tuple: lambda value: {"tuple": self._all(value)},
-            deque: lambda value: {"deque": self._all(value), "longest": value.maxlen},
-            dict: lambda value: {"dict": [self._all(pair) for pair in value.items()]},
-            np.ndarray: self._array,
-        }
 
     def value(self, value: Any) -> Any:
         """Encode anything; SnapshotError names what cannot be."""
         if type(value) in _PLAIN:
             return value
-        way = self._ways.get(type(value))
-        return self._other(value) if way is None else way(value)
+        way = self._WAYS.get(type(value))
+        return self._other(value) if way is None else way(self, value)
 
     def object(self, value: Any, state: Any) -> dict[str, Any]:
         """Encode an object of a class that is known, in this state."""
@@ -79,11 +70,26 @@ class Encoder:
     def _all(self, values: Iterable[Any]) -> list[Any]:
         return [value if type(value) in _PLAIN else self.value(value) for value in values]
 
+    def _float(self, value: float) -> Any:
+        return value if math.isfinite(value) else {"float": str(value)}
+
+    def _bytes(self, value: bytes) -> Any:
+        return {"bytes": base64.b64encode(value).decode()}
+
     def _list(self, values: list[Any]) -> Any:
         if len(values) > INTEGERS and all(type(value) is int for value in values):
             with contextlib.suppress(OverflowError):
                 return {"integers": self._array(np.array(values, np.int64))["array"]}
         return self._all(values)
+
+    def _tuple(self, values: tuple[Any, ...]) -> Any:
+        return {"tuple": self._all(values)}
+
+    def _deque(self, values: deque[Any]) -> Any:
+        return {"deque": self._all(values), "longest": values.maxlen}
+
+    def _dict(self, values: dict[Any, Any]) -> Any:
+        return {"dict": [self._all(pair) for pair in values.items()]}
 
     def _array(self, array: np.ndarray) -> dict[str, Any]:
         if array.dtype == object:
@@ -110,22 +116,22 @@ class Encoder:
             "numbers, True, False, None and tuples of these"
         )
 
+    _WAYS: ClassVar[dict[type, Callable[[Any, Any], Any]]] = {
+        float: _float,
+        bytes: _bytes,
+        list: _list,
+        tuple: _tuple,
+        deque: _deque,
+        dict: _dict,
+        np.ndarray: _array,
+    }
+
 
 class Decoder:
     """The values again, in objects of their own."""
 
     def __init__(self, arrays: memoryview):
         self._arrays = arrays
-        self._ways: dict[str, Callable[[Any], Any]] = {
-            "float": float,
-            "bytes": base64.b64decode,
-            "tuple": lambda values: tuple(self._all(values)),
-            "dict": lambda pairs: {self.value(k): self.value(v) for k, v in pairs},
-            "array": self._array,
-            "objects": self._objects,
-            "integers": lambda place: self._array(place).tolist(),
-            "scalar": lambda scalar: np.array(self.value(scalar[1]), scalar[0])[()],
-        }
 
     def value(self, node: Any) -> Any:
         """What a node of the header stands for."""
@@ -134,31 +140,11 @@ class Decoder:
         if not isinstance(node, dict):
             return node
         if "class" in node:
-            return self._object(node)
+            return self._instance(node)
         if "deque" in node:
             return deque(self._all(node["deque"]), node["longest"])
         ((kind, content),) = node.items()
-        return self._ways[kind](content)
-
-    def _all(self, nodes: list[Any]) -> list[Any]:
-        return [self.value(node) for node in nodes]
-
-    def _array(self, place: list[Any]) -> np.ndarray:
-        dtype, shape, start = np.dtype(place[0]), place[1], place[2]
-        count = int(np.prod(shape))
-        array = np.frombuffer(self._arrays, dtype, count, start) if count else np.empty(0, dtype)
-        return array.astype(dtype.newbyteorder("=")).reshape(shape)
-
-    def _objects(self, array: list[Any]) -> np.ndarray:
-        objects = np.empty(len(array[1]), object)
-        objects[:] = self._all(array[1])
-        return objects.reshape(array[0])
-
-    def _object(self, node: dict[str, Any]) -> Any:
-        if "fields" in node:
-            cls: Any = _class(node["class"])
-            return cls(*self._all(node["fields"]))
-        return self.object(node["class"], self.state(node))
+        return self._WAYS[kind](self, content)
 
     def state(self, node: dict[str, Any]) -> dict[str, Any]:
         """That of the object that a node stands for."""
@@ -175,3 +161,50 @@ class Decoder:
         else:
             made.__dict__.update(state)
         return made
+
+    def _all(self, nodes: list[Any]) -> list[Any]:
+        return [self.value(node) for node in nodes]
+
+    def _instance(self, node: dict[str, Any]) -> Any:
+        if "fields" in node:
+            cls: Any = _class(node["class"])
+            return cls(*self._all(node["fields"]))
+        return self.object(node["class"], self.state(node))
+
+    def _float(self, text: str) -> float:
+        return float(text)
+
+    def _bytes(self, text: str) -> bytes:
+        return base64.b64decode(text)
+
+    def _tuple(self, nodes: list[Any]) -> tuple[Any, ...]:
+        return tuple(self._all(nodes))
+
+    def _dict(self, pairs: list[Any]) -> dict[Any, Any]:
+        return {self.value(key): self.value(node) for key, node in pairs}
+
+    def _array(self, place: list[Any]) -> np.ndarray:
+        dtype, shape, start = np.dtype(place[0]), place[1], place[2]
+        count = int(np.prod(shape))
+        array = np.frombuffer(self._arrays, dtype, count, start) if count else np.empty(0, dtype)
+        return array.astype(dtype.newbyteorder("=")).reshape(shape)
+
+    def _integers(self, place: list[Any]) -> list[int]:
+        return self._array(place).tolist()
+
+    def _objects(self, array: list[Any]) -> np.ndarray:
+        return np.fromiter(self._all(array[1]), object, len(array[1])).reshape(array[0])
+
+    def _scalar(self, scalar: list[Any]) -> Any:
+        return np.array(self.value(scalar[1]), scalar[0])[()]
+
+    _WAYS: ClassVar[dict[str, Callable[[Any, Any], Any]]] = {
+        "float": _float,
+        "bytes": _bytes,
+        "tuple": _tuple,
+        "dict": _dict,
+        "array": _array,
+        "integers": _integers,
+        "objects": _objects,
+        "scalar": _scalar,
+    }

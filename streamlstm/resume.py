@@ -49,7 +49,7 @@ class ResumableRun:
         self.seconds = 0.0  # that learning had taken, in all parts of the run, at the last snapshot
         self._options = options
         self._every = every
-        self._digests = hashlib.blake2b(), hashlib.blake2b()  # of the ticks' numbers and keys
+        self._digests = hashlib.sha256(), hashlib.sha256()  # of the ticks' numbers and keys
         self._digest = b""  # of those learned before
         self._saved_ticks = 0
         self._began = self._saved = 0.0  # on this process's clock

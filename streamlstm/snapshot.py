@@ -1,7 +1,7 @@
 """Snapshots: a model in a file, with all that it has learned, and back to the last bit.
 
 A file is MAGIC, the number of the format, the lengths of header and arrays, the header, the arrays,
-and a BLAKE2b digest of all before it: see docs/snapshots.md. The header is JSON, see `encoding`.
+and a SHA-256 digest of all before it: see docs/snapshots.md. The header is JSON, see `encoding`.
 """
 
 import fcntl
@@ -126,7 +126,7 @@ def _opened(path: Path) -> _File:
     size = _PREFIX.size + header_size + arrays_size + _DIGEST
     if len(data) < size:
         raise DamagedSnapshotError(f"{path} is cut off: {len(data)} bytes of {size}")
-    digest = hashlib.blake2b(data[:-_DIGEST], digest_size=_DIGEST)
+    digest = hashlib.sha256(data[:-_DIGEST])
     if digest.digest() != data[-_DIGEST:]:
         raise DamagedSnapshotError(f"{path} is damaged: its checksum is wrong")
     start = _PREFIX.size + header_size
@@ -197,7 +197,7 @@ def _pieces(
 def _write(path: Path, pieces: Iterable[bytes]) -> str:
     """Write a file and its digest so that, come what may, the old one or the new one is there."""
     unfinished = path.with_name(f".{path.name}{_UNFINISHED}")
-    digest = hashlib.blake2b(digest_size=_DIGEST)
+    digest = hashlib.sha256()
     try:
         with unfinished.open("wb") as file:
             for piece in pieces:

@@ -2,6 +2,7 @@
 
 import copy
 import errno
+import gc
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ import resource
 import struct
 import subprocess
 import sys
+import tracemalloc
 from collections import deque
 from pathlib import Path
 
@@ -183,7 +185,8 @@ def test_positions(tmp_path):
         "row": 5, "offset": 1 << 70, "nothing": None, "topics": [("a", 1, -0.0), ()],
         "errors": np.array([[1.0, np.nan]]), "inside": np.array([True]), "empty": np.empty((0, 3)),
         "scalar": np.float32(0.1), "text": np.str_("ö"),
-        "objects": np.array([["a", None], [1.5, ("b",)]], object),
+        "objects": np.array([["a", None], [1.5, "b"]], object),
+        "tuples": np.fromiter([(1, 2), (3, 4)], object),
         "infinite": [float("inf"), float("nan")],
         "newest": deque([1, 2], maxlen=2), "many": list(range(100)), "large": [1 << 70] * 50,
     }  # fmt: skip
@@ -426,3 +429,19 @@ def test_files_are_closed(tmp_path):
         snapshots.save(model_of(1))
         snapshots.load()
     assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_a_copy_is_freed_at_once(tmp_path):
+    """Not when garbage happens to be collected: that of a large fleet has gigabytes."""
+    gc.disable()
+    tracemalloc.start()
+    try:
+        position = np.zeros(1_000_000)
+        path = tmp_path / "model.snapshot"
+        for _ in range(2):
+            snapshot.save(model_of(1), path, position)
+            snapshot.load(path)
+        assert tracemalloc.get_traced_memory()[0] < 1.5 * position.nbytes
+    finally:
+        tracemalloc.stop()
+        gc.enable()
