@@ -4,13 +4,15 @@ A file is MAGIC, the number of the format, the lengths of header and arrays, the
 and a SHA-256 digest of all before it: see docs/snapshots.md. The header is JSON, see `encoding`.
 """
 
+import contextlib
 import fcntl
+import gc
 import hashlib
 import json
 import logging
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -102,8 +104,9 @@ def load(path: str | Path) -> Snapshot:
     if file.format != FORMAT:
         raise refusal
     try:
-        position = Decoder(file.arrays).value(header["position"])
-        return Snapshot(_model(path, file), position)
+        with _no_collection():
+            position = Decoder(file.arrays).value(header["position"])
+            return Snapshot(_model(path, file), position)
     except DamagedSnapshotError:
         raise
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -176,7 +179,7 @@ def _pieces(
     after: what the file is to hold the changes since.
     """
     encoder, mark = Encoder(), None
-    with model._lock:
+    with model._lock, _no_collection():
         if after is None:
             tree = encoder.value(model)
         else:
@@ -192,6 +195,18 @@ def _pieces(
     }
     text = json.dumps(header, separators=(",", ":")).encode()
     return [_PREFIX.pack(MAGIC, FORMAT, len(text), encoder.size), text, *encoder.arrays], mark
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Collect no garbage: while many objects are made, all of a fleet is searched, many times."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _write(path: Path, pieces: Iterable[bytes]) -> str:
