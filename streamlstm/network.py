@@ -153,6 +153,7 @@ class Network:
         self.entropy = int(np.random.SeedSequence(seed).entropy)  # type: ignore[arg-type]
         self.inputs: list[Hashable] = []
         self.embedded = 0  # embeddings in use
+        self._lent = False  # whether the weights are another's
         self.clock = np.zeros(counters, np.int64)
         self.clock[CLOCK.seed] = zlib.crc32(str(self.entropy).encode())
         self._allocate()
@@ -175,6 +176,16 @@ class Network:
         self.weights = aligned_zeros(3 * params_size(cell, s))
         self.memory = aligned_zeros(memory_size(cell, s))
         self._use_scratch(aligned_zeros(scratch_size(cell, s) + windows_size(s)))
+
+    def share_weights(self, other: "Network") -> None:
+        """Use those of another network of the same form, which are then not kept in a pickle."""
+        self.weights, self._lent = other.weights, True
+        self._use_scratch(self.scratch)
+
+    def copy_weights(self, other: "Network") -> None:
+        """Go on by itself from those of another network of the same form."""
+        self.weights[:], self._lent = other.weights, False
+        self.clock[CLOCK.updates] = other.clock[CLOCK.updates]
 
     def _use_scratch(self, scratch: np.ndarray) -> None:
         self.scratch = scratch
@@ -354,10 +365,12 @@ class Network:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        rebuilt = ("scratch", "buffers", "settings_array")
+        rebuilt = ("scratch", "buffers", "settings_array", *(["weights"] if self._lent else []))
         return {name: value for name, value in self.__dict__.items() if name not in rebuilt}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._allocate()
-        self.weights[:], self.memory[:] = state["weights"], state["memory"]
+        self.memory[:] = state["memory"]
+        if not self._lent:
+            self.weights[:] = state["weights"]

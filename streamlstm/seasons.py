@@ -176,6 +176,10 @@ class SeasonFinder:
         gaps = np.flatnonzero(np.diff(times) > 1.5 * self._grid)
         return int(gaps[0]) + 1 if gaps.size else times.size
 
+    def gap_after(self) -> tuple[int, int]:
+        """Time of the newest tick, 0 if unknown, and the grid, 0 if gaps are not to be filled."""
+        return self._due or 0, self._grid
+
     def seconds_before(self, times: np.ndarray) -> np.ndarray:
         """(T,) seconds from the tick before to each of these times; 0 backwards or unknown."""
         before = times[:1] if self._newest is None else self._newest

@@ -143,7 +143,7 @@ def _model(path: Path, file: _File) -> Any:
     if file.header["after"] is None:
         return decoder.value(node)
     state = decoder.state(node)
-    models = state["_models"]
+    models = state["models"]
     missing = {row for row, model in models.items() if model is None}
     while file.header["after"] is not None:
         before = path.with_name(file.header["after"]["name"])
@@ -154,7 +154,7 @@ def _model(path: Path, file: _File) -> Any:
         if older.digest != file.header["after"]["digest"]:
             raise DamagedSnapshotError(f"{path} needs {before.name}, which is another by now")
         file, decoder = older, Decoder(older.arrays)
-        for row, model in file.header["model"]["state"]["_models"]["dict"]:
+        for row, model in file.header["model"]["state"]["models"]["dict"]:
             if row in missing and model is not None:
                 models[row] = decoder.value(model)
                 missing.remove(row)

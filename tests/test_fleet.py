@@ -56,7 +56,10 @@ def rounds(values, seed=1):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_equals_single_forecasters_to_the_last_bit(parameters, threads):
     model, values = small(**parameters), values_of()
-    fleet, singles = ForecasterFleet(model, threads), [copy.deepcopy(model) for _ in range(S)]
+    fleet, singles = (
+        ForecasterFleet(model, threads=threads),
+        [copy.deepcopy(model) for _ in range(S)],
+    )
     for keys, _, ys in rounds(values):
         forecasts, bounds = fleet.learn_many(keys, ys, horizon=2, alpha=0.1)
         for n, (key, y) in enumerate(zip(keys, ys, strict=True)):
@@ -97,7 +100,7 @@ def test_timestamps_gaps_and_features_are_those_of_single_forecasters():
 
 
 def fleet_of(values, threads=None):
-    fleet = ForecasterFleet(small(preset="fast", season=12), threads)
+    fleet = ForecasterFleet(small(preset="fast", season=12), threads=threads)
     for row in values:
         fleet.learn_many(range(S), row)
     return fleet
@@ -217,7 +220,7 @@ def test_python_threads_may_share_a_fleet_and_have_their_own():
 
 
 def test_a_fleet_goes_on_from_a_snapshot(tmp_path):
-    whole = ForecasterFleet(small(preset="fast"), 1)
+    whole = ForecasterFleet(small(preset="fast"), threads=1)
     rng, resumed = np.random.default_rng(0), None
     for n in range(90):
         if n == 50:

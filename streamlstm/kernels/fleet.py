@@ -23,7 +23,7 @@ from ..layout import (
 )
 from .cells import CELLS
 from .forecaster import learn_ticks
-from .jit import jit, jit_apart, jit_parallel
+from .jit import jit, jit_apart, jit_parallel, jit_part
 from .rules import RULES
 from .views import at, row
 
@@ -32,6 +32,37 @@ BUFFERS = ("settings", "weights", "memory", "clock", "stats", "errors", "history
 SETTINGS, WEIGHTS, MEMORY, COUNTERS, STATS, ERRORS, HISTORY, PAST = range(len(BUFFERS))
 
 DOUBLE, SINGLE, WHOLE = np.zeros(1), np.zeros(1, np.float32), np.zeros(1, np.int64)
+
+
+@jit_part
+def network_at(kind, place, sizes, scratch):
+    """The network of the forecaster whose buffers are at `place`: a row of a table."""
+    return network_views(
+        kind,
+        at(DOUBLE, place[SETTINGS], sizes[SETTINGS]),
+        at(SINGLE, place[WEIGHTS], sizes[WEIGHTS]),
+        at(SINGLE, place[MEMORY], sizes[MEMORY]),
+        scratch,
+        at(WHOLE, place[COUNTERS], sizes[COUNTERS]),
+    )
+
+
+@jit_part
+def series_at(place, sizes, clock, shape):
+    """Its series."""
+    return series_views(
+        at(DOUBLE, place[STATS], sizes[STATS]),
+        at(DOUBLE, place[ERRORS], sizes[ERRORS]),
+        at(DOUBLE, place[HISTORY], sizes[HISTORY]),
+        clock,
+        shape,
+    )
+
+
+@jit_part
+def past_at(place, sizes, settings):
+    """Its past."""
+    return past_views(at(SINGLE, place[PAST], sizes[PAST]), settings)
 
 
 class Entries(NamedTuple):
@@ -48,24 +79,10 @@ def entries(cell: str, learning: str) -> Entries:
     @jit_apart
     def learn_part(forecasts, bounds, places, ys, features, known, place, sizes, scratch, work):
         """`learn_many` of the forecaster whose buffers are at `place`."""
-        clock = at(WHOLE, place[COUNTERS], sizes[COUNTERS])
-        net = network_views(
-            kind,
-            at(DOUBLE, place[SETTINGS], sizes[SETTINGS]),
-            at(SINGLE, place[WEIGHTS], sizes[WEIGHTS]),
-            at(SINGLE, place[MEMORY], sizes[MEMORY]),
-            scratch,
-            clock,
-        )
-        shape = shape_of(clock, features.shape[1])
-        series = series_views(
-            at(DOUBLE, place[STATS], sizes[STATS]),
-            at(DOUBLE, place[ERRORS], sizes[ERRORS]),
-            at(DOUBLE, place[HISTORY], sizes[HISTORY]),
-            clock,
-            shape,
-        )
-        past = past_views(at(SINGLE, place[PAST], sizes[PAST]), net.settings)
+        net = network_at(kind, place, sizes, scratch)
+        shape = shape_of(net.clock, features.shape[1])
+        series = series_at(place, sizes, net.clock, shape)
+        past = past_at(place, sizes, net.settings)
         horizon = max(shape.horizon, forecasts.shape[1])
         room = work_views(row(work, 0, work_size(shape, horizon)), shape)
         learn_ticks(forecasts, bounds, places, ys, features, known, room, net, series, past)

@@ -245,14 +245,28 @@ def mixed(committee, k, outputs, value, scale):
 @jit_part
 def look_out(work: Work, net: NetworkViews, series: SeriesViews, past: Past):
     """Let every member forecast from the newest tick, where the committee waits for the values."""
+    look_around(work, net, series, past)
+    if has_network(series):
+        advance(net, net.scratch.x)
+    issue(work, net, series)
+
+
+@jit_part
+def has_network(series: SeriesViews):
+    """Whether the network is a member."""
+    return series.committee.members[series.committee.members.size - 1] > 0.0
+
+
+@jit_part
+def look_around(work: Work, net: NetworkViews, series: SeriesViews, past: Past):
+    """What `look_out` does before the network advances: its inputs are in `scratch.x`."""
     ticks, K = net.clock[CLOCK.values], series.shape.horizon
-    committee = series.committee
     look_back(work, series, ticks, K)
     change = work.paths[0, LAGS] - work.paths[0, LAGS - 1] if ticks > 1 else 0.0
     x = series.rls.regressors
     if series.scaler.spread[CHANGE] > 0.0:
         fill_regressors(x, work.paths[0], 1, work, series, series.features)
-    if committee.members[committee.members.size - 1] > 0.0:
+    if has_network(series):
         inputs = net.scratch.x
         fill_inputs(inputs, work, series, ticks, change)
         if net.settings.replay > 0:
@@ -261,8 +275,13 @@ def look_out(work: Work, net: NetworkViews, series: SeriesViews, past: Past):
                 past.inputs[tick, i] = inputs[i]
             for k in range(net.settings.output_size):
                 past.targets[tick, k] = np.float32(np.nan)
-        advance(net, inputs)
-    origin = ticks % K
+
+
+@jit_part
+def issue(work: Work, net: NetworkViews, series: SeriesViews):
+    """What `look_out` does once the network has advanced."""
+    ticks, K = net.clock[CLOCK.values], series.shape.horizon
+    committee, origin = series.committee, ticks % K
     committee.values[origin] = work.paths[0, LAGS]
     committee.scales[origin] = series.scaler.spread[CHANGE]
     nothing = series.history[:0]
@@ -359,7 +378,7 @@ def absorb(net: NetworkViews, series: SeriesViews, past: Past, y, features):
             counted = observe_uncentred(scaler, CHANGE, y - series.sane[NEWEST])
             if counted != y - series.sane[NEWEST]:
                 sane = series.sane[NEWEST] + counted
-        if series.committee.members[series.committee.members.size - 1] > 0.0:
+        if has_network(series):
             if net.settings.replay == 0:
                 for k in range(net.settings.output_size):
                     net.scratch.targets[k] = np.nan
@@ -448,6 +467,22 @@ def learn_ahead(series: SeriesViews, known, features):
 
 
 @jit_part
+def judge(
+    forecasts, bounds, places, y, features, work: Work, net: NetworkViews, series: SeriesViews,
+    past: Past,
+):  # fmt: skip
+    """Forecast one tick, then absorb it. forecasts: (h,); bounds: (1, 2, h) or (0, 0, 0).
+
+    Before the first value there is nothing to absorb.
+    """
+    forecast(forecasts, work, net, series, series.history[:0])
+    if bounds.size > 0:
+        bound(bounds[0], forecasts, places, work, net, series)
+    if net.clock[CLOCK.values] > 0 or not is_missing(y):
+        absorb(net, series, past, y, features)
+
+
+@jit_part
 def learn_ticks(
     forecasts, bounds, places, ys, features, known, work: Work, net: NetworkViews,
     series: SeriesViews, past: Past,
@@ -464,13 +499,10 @@ def learn_ticks(
         if known.size > 0 and clock[CLOCK.values] > 0:
             learn_ahead(series, known, features[t])
             look_out(work, net, series, past)
-        forecast(forecasts[t], work, net, series, features[:0])
-        if bounds.size > 0:
-            bound(bounds[t], forecasts[t], places, work, net, series)
-        if clock[CLOCK.values] > 0 or not is_missing(ys[t]):
-            absorb(net, series, past, ys[t], features[t])
-            if known.size == 0:
-                look_out(work, net, series, past)
+        around = bounds[t : t + 1]
+        judge(forecasts[t], around, places, ys[t], features[t], work, net, series, past)
+        if known.size == 0 and clock[CLOCK.values] > 0:
+            look_out(work, net, series, past)
 
 
 class Entries(NamedTuple):

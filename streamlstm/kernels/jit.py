@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from functools import update_wrapper
 from pathlib import Path
+from types import FunctionType
 from typing import Any, TypeVar
 
 import numba
@@ -85,9 +86,20 @@ def _compile(
         return dispatcher
     # Numba stamps a cached kernel with its own file only; a kernel that calls another file's
     # would survive a change there, so every stamp covers all kernel files.
-    index = dispatcher._cache._cache_file
-    index._source_stamp = (index._source_stamp, _SOURCES)
+    cache = dispatcher._cache
+    cache._cache_file._source_stamp = (cache._cache_file._source_stamp, _SOURCES)
+    # It tells kernels apart by what they refer to, where a kernel has another name in each process.
+    cache._index_key = lambda sig, codegen: (sig, codegen.magic_tuple(), _identity(function))
     return dispatcher
+
+
+def _identity(value: Any) -> Any:
+    """What tells a value that a kernel refers to from others, in any process."""
+    function = getattr(value, "py_func", value)
+    if not isinstance(function, FunctionType):
+        return repr(value)
+    cells = tuple(_identity(cell.cell_contents) for cell in function.__closure__ or ())
+    return function.__module__, function.__qualname__, cells
 
 
 def jit(function: F) -> F:

@@ -12,15 +12,18 @@ from .vector import (
     LANES,
     ROWS,
     add_outer,
+    add_rows,
     add_scaled,
     last,
     load,
     load2,
     load_many,
     load_rows,
+    repeat,
     splat,
     store,
     store2,
+    store_each,
     store_many,
     store_totals,
     total,
@@ -29,6 +32,10 @@ from .vector import (
 
 ZERO = np.float32(0.0)
 FAINT = np.float32(1e-20)
+# Of a product of several rows: these and so many vectors of weights fill the registers, which are
+# 32 for vectors of 16 lanes and may be 16 otherwise.
+TOGETHER = 6
+BLOCK = 4 if LANES == 16 else 2
 
 
 @jit
@@ -81,6 +88,34 @@ def affine(z, x, w, b):
         z[k] = b[k]
         for m in range(M):
             z[k] += x[m] * w[m, k]
+
+
+@jit
+def affine_rows_block(zs, xs, w, n, sums):
+    """Columns of `affine_rows` from n on: of each row its share of `sums`, those of b."""
+    for m in range(w.shape[0]):
+        sums = add_rows(sums, xs, w, m, n)
+    store_each(zs, n, sums)
+
+
+@jit
+def affine_rows(zs, xs, w, b):
+    """`affine` of TOGETHER rows wherever they are, to the same bits: a small matrix product.
+
+    zs, xs: tuples of (N,) and of (M,), w: (M, N), b: (N,).
+    """
+    N = b.size
+    n = 0
+    while n + BLOCK * LANES <= N:
+        affine_rows_block(zs, xs, w, n, repeat(load_many(b, n, BLOCK), TOGETHER))
+        n += BLOCK * LANES
+    while n < N and LANES <= N:
+        n = min(n, N - LANES)
+        affine_rows_block(zs, xs, w, n, repeat(load_many(b, n, 1), TOGETHER))
+        n += LANES
+    if N < LANES:
+        for k in range(TOGETHER):
+            affine(zs[k], xs[k], w, b)
 
 
 @jit

@@ -73,8 +73,14 @@ def lstm_step(h, c, gates, tanh_c, inputs, c_prev, w, b):
     inputs: (H + I,) holding [h_prev, x]; c_prev: (H,); w: (H + I, 4H); b: (4H,).
     h and c may be the arrays that h_prev and c_prev were copied from.
     """
-    H = h.size
     affine(gates, inputs, w, b)
+    lstm_activate(h, c, gates, tanh_c, c_prev)
+
+
+@jit
+def lstm_activate(h, c, gates, tanh_c, c_prev):
+    """The rest of `lstm_step` where `gates` hold pre-activations."""
+    H = h.size
     whole = H - H % LANES
     for j in range(0, whole, LANES):
         i, f, g, o, cj, tanh_cj, hj = activate(
@@ -240,16 +246,26 @@ def work_of(cell, buffer, start, I, H, T):
 
 
 @jit_part
+def begin_step(state, tape, t, x):
+    """Take the state and the inputs of a tick to the tape."""
+    H = state.shape[1]
+    copy(tape.inputs[t, :H], state[0])
+    copy(tape.inputs[t, H:], x)
+    copy(tape.c_prevs[t], state[1])
+
+
+@jit_part
+def end_step(state, tape, t):
+    """The new state, once the tape's gates are the pre-activations of its inputs."""
+    lstm_activate(state[0], state[1], tape.gates[t], tape.tanh_cs[t], tape.c_prevs[t])
+
+
+@jit_part
 def step(cell, state, tape, t, x, weights):
     """One tick."""
-    H = state.shape[1]
-    h, c = state[0], state[1]
-    copy(tape.inputs[t, :H], h)
-    copy(tape.inputs[t, H:], x)
-    copy(tape.c_prevs[t], c)
-    lstm_step(
-        h, c, tape.gates[t], tape.tanh_cs[t], tape.inputs[t], tape.c_prevs[t], weights.w, weights.b
-    )
+    begin_step(state, tape, t, x)
+    affine(tape.gates[t], tape.inputs[t], weights.w, weights.b)
+    end_step(state, tape, t)
 
 
 @jit_part

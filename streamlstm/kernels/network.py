@@ -18,8 +18,14 @@ ALERT = 2.0  # factor of the learning rate for a while after a drift
 @jit_part
 def advance(net: NetworkViews, x):
     """Take one tick's inputs: state, tapes and `memory.output` move on. x: (I,) float32."""
+    answer(net, rules.advance(net.rule, net, x))
+
+
+@jit_part
+def answer(net: NetworkViews, h):
+    """The output of a tick whose layers have moved on; h: what the head reads."""
     m, t = net.memory, net.clock[CLOCK.ticks] % net.settings.window
-    head(m.output, rules.advance(net.rule, net, x), net.head.w, net.head.b)
+    head(m.output, h, net.head.w, net.head.b)
     clear(m.d_ys[t])
     copy(m.embedded[t], net.scratch.embedded)
     net.clock[CLOCK.ticks] += 1

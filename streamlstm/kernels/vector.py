@@ -22,6 +22,10 @@ Tuples of vectors are blocks of rows or of sums:
     add_splats(s, w, m, n, v)      s[k] + w[m, n + k] v
     add_columns(s, w, m, n, v)     s[k] + w[m + k, n] v
     add_outer(s, x, y)             s[k] + x[k // len(y)] y[k % len(y)]
+    repeat(v, count)               the tuple so many times
+    add_rows(s, xs, w, m, n)       s[k] + xs[k // c][m] times what is in w[m, n + (k % c) LANES] and
+                                   on, c = len(s) / len(xs), of a tuple of arrays xs
+    store_each(zs, n, s)           s[k] to zs[k // c][n + (k % c) LANES] and on, likewise
     store_totals2(w, m, n, s)      the totals of ROWS vectors to w[m, n] and on, of the next ROWS to
                                    w[m + 1, n] and on ...
 
@@ -351,6 +355,59 @@ def add_outer(typing, s, x, y):
         return cgutils.pack_array(builder, sums)
 
     return s(s, x, y), generate
+
+
+@intrinsic(prefer_literal=True)
+def repeat(typing, v, count):
+    """A tuple that is v so many times over; the count is a constant."""
+    kind = types.UniTuple(VECTOR, len(v) * count.literal_value)
+
+    def generate(context, builder, sig, args):
+        vectors = cgutils.unpack_tuple(builder, args[0])
+        return cgutils.pack_array(builder, vectors * (len(kind) // len(vectors)))
+
+    return kind(v, count), generate
+
+
+@intrinsic
+def add_rows(typing, s, xs, w, m, n):
+    """A tuple of s[k] + xs[k // c][m] w[m, n + (k % c) LANES] and on, c = len(s) / len(xs)."""
+
+    def generate(context, builder, sig, args):
+        sums, rows = (cgutils.unpack_tuple(builder, arg) for arg in args[:2])
+        count = len(sums) // len(rows)
+        vectors = []
+        for k in range(count):
+            indices = [args[3], _ahead(builder, args[4], k)]
+            pointer = _pointer(context, builder, sig.args[2], args[2], indices)
+            vectors.append(builder.load(pointer, align=4))
+        for r, x in enumerate(rows):
+            pointer = _pointer(context, builder, sig.args[1].dtype, x, [args[3]])
+            value = builder.load(builder.bitcast(pointer, ir.PointerType(ir.FloatType())))
+            factor = _splat(builder, value)
+            for k, vector in enumerate(vectors):
+                place = r * count + k
+                sums[place] = _multiply_add(builder, factor, vector, sums[place])
+        return cgutils.pack_array(builder, sums)
+
+    return s(s, xs, w, types.intp, types.intp), generate
+
+
+@intrinsic
+def store_each(typing, zs, n, s):
+    """Write s[k] to zs[k // c][n + (k % c) LANES] and on, c = len(s) / len(zs)."""
+
+    def generate(context, builder, sig, args):
+        rows, sums = (cgutils.unpack_tuple(builder, args[k]) for k in (0, 2))
+        count = len(sums) // len(rows)
+        for place, value in enumerate(sums):
+            start = _ahead(builder, args[1], place % count)
+            z = rows[place // count]
+            pointer = _pointer(context, builder, sig.args[0].dtype, z, [start])
+            builder.store(value, pointer, align=4)
+        return context.get_dummy_value()
+
+    return types.void(zs, types.intp, s), generate
 
 
 @intrinsic
