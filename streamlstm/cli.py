@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .fleet import ForecasterFleet
     from .forecaster import LSTMForecaster
     from .report import FleetReport, StreamReport
+    from .resume import ResumableRun
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -134,6 +135,16 @@ def replay(
         Path | None,
         typer.Option(metavar="OUT.csv", help="Write a row a tick: timestamp, value, forecasts."),
     ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Keep snapshots here; go on from the newest if there are some."
+        ),
+    ] = None,
+    snapshot_every: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Ticks between snapshots; by default 10 seconds."),
+    ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -156,6 +167,8 @@ def replay(
     from .forecaster import LSTMForecaster
     from .report import FleetReport, StreamReport
 
+    if snapshot_every is not None and state is None:
+        raise ParameterError("--snapshot-every needs --state, a directory for the snapshots")
     console = Console(stderr=True, highlight=False, markup=False)
     in_advance = _names(known)
     source = _connector("csv", "source")(
@@ -189,14 +202,35 @@ def replay(
     else:
         model.clone().learn_many([0.0, 1.0])
         report = StreamReport(f"{file.name}: {source.targets[0]}", model, interval)
+    options = {
+        "--time": time_column, "--target": target, "--wide": wide, "--key": key,
+        "--features": features, "--known": known, "--season": season, "--horizon": horizon,
+        "--interval": interval, "--preset": preset, "--hidden-size": hidden_size,
+        "--window": window, "--learning-rate": learning_rate, "--seed": seed,
+        "--output": None if output is None else str(output),
+        "--plot": several and plot is not None,  # which has fleets keep more
+    }  # fmt: skip
     with ExitStack() as stack:
+        forecaster = ForecasterFleet(model) if several else model
+        saved = position = None
+        if state is not None:
+            from .resume import ResumableRun
+
+            saved = stack.enter_context(ResumableRun(state, options, snapshot_every))
+            if saved.model is not None:
+                console.print(f"goes on after {saved.ticks:,} ticks")
+                forecaster = saved.model
+                collected, position = saved.surroundings
+                report.go_on(forecaster, collected)
         sink = None
         if output is not None:
-            opened = _connector("csv", "sink")(output, horizon, interval is not None, several)
-            sink = stack.enter_context(opened)
+            sink = stack.enter_context(
+                _connector("csv", "sink")(output, horizon, interval is not None, several, position)
+            )
         progress = stack.enter_context(_progress(console))
-        forecaster = ForecasterFleet(model) if several else model
-        seconds = _drive(forecaster, source, report, sink, progress, horizon, limit, interval)
+        seconds = _drive(
+            forecaster, source, report, sink, progress, horizon, limit, interval, saved
+        )
     for warning in source.warnings:
         console.print(f"note: {warning}")
     if plot is not None:
@@ -259,21 +293,33 @@ def _drive(
     horizon: int,
     limit: int | None,
     interval: float | None,
+    saved: "ResumableRun | None",
 ) -> float:
     """Let the model learn the source, tell the report and the sink: the seconds that took."""
     from .runner import run
 
+    def surroundings() -> Any:
+        return report.collected, None if sink is None else sink.position()
+
     task = progress.add_task("", total=1.0, ticks=0)
-    ticks, start = 0, time.perf_counter()
+    ticks, start = 0 if saved is None else saved.ticks, time.perf_counter()
     alpha = None if interval is None else 1 - interval
-    for batch, forecasts, bounds in run(model, source, horizon, limit, alpha):
+    batches = run(model, source, horizon, limit, alpha)
+    if saved is not None:
+        batches = run(model, saved.rest(source, limit), horizon, None, alpha)
+    for batch, forecasts, bounds in batches:
         report.update(batch, forecasts[:, 0], None if bounds is None else bounds[:, :, 0])
         if sink is not None:
             sink.write(batch, forecasts, bounds)
         ticks += len(batch)
         done = max(source.fraction_read, ticks / limit if limit else 0.0)
         progress.update(task, completed=done, ticks=ticks)
-    return time.perf_counter() - start
+        if saved is not None:
+            saved.save_if_due(model, surroundings)
+    if saved is None:
+        return time.perf_counter() - start
+    saved.save(model, surroundings)
+    return saved.seconds
 
 
 if __name__ == "__main__":

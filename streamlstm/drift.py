@@ -1,9 +1,11 @@
 """Drift: errors that have grown for good, as far as one can tell."""
 
+from typing import Any
+
 import numpy as np
 
 from .layout import WATCH
-from .river_parts import new_detector
+from .river_parts import detector_state, new_detector, restored_detector
 
 LARGEST_ERROR = 10.0  # in mean absolute changes, that the detector sees
 
@@ -29,3 +31,10 @@ class DriftWatch:
         if grown:
             self.events.append(ticks)
         return grown
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"events": self.events, "detector": detector_state(self._detector)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.events = state["events"]
+        self._detector = restored_detector(*state["detector"])

@@ -17,6 +17,14 @@ class DataError(StreamLSTMError, ValueError):
     """A file or stream holds something that cannot be read; says where."""
 
 
+class SnapshotError(StreamLSTMError, ValueError):
+    """A snapshot cannot be written, or not be used; says why and what to do."""
+
+
+class DamagedSnapshotError(SnapshotError):
+    """A file is no snapshot, or not the whole of one, as it was written."""
+
+
 class MissingPackageError(StreamLSTMError, ImportError):
     """A library that is not installed is needed for this; names the `pip install`."""
 

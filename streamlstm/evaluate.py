@@ -103,6 +103,10 @@ class Score:
         score._parts = [[column[ticks] for column in self._columns()]]
         return score
 
+    def __getstate__(self) -> dict[str, Any]:
+        self._columns()
+        return self.__dict__
+
     def _columns(self) -> list[np.ndarray]:
         """The four arrays of all ticks, put together once."""
         if len(self._parts) != 1:

@@ -18,6 +18,7 @@ DEVICES = ("cpu", "cuda")
 ON_CUDA: dict[str, Any] = {  # what a model there has to have
     "preset": "fast", "season": None, "drift": False, "horizon": 1, "experts": ("last", "lstm"),
 }  # fmt: skip
+OWN = ("weights", "device", "_rows", "_free")  # state that is not that of the streams
 
 
 class ForecasterFleet:
@@ -83,13 +84,8 @@ class ForecasterFleet:
         self.device = device
         self._rows: dict[Hashable, int] = {}
         self._free: list[int] = []
-        self._streams: Any = None
-        if device == "cuda":
-            from .cuda_streams import CudaStreams
-
-            self._streams = CudaStreams(copy.deepcopy(model), weights)
-        else:
-            self._streams = STREAMS[weights](copy.deepcopy(model))
+        arguments = (weights,) if device == "cuda" else ()
+        self._streams: Any = _kind_of(device, weights)(copy.deepcopy(model), *arguments)
         self._lock = threading.Lock()
         self.threads = threads
 
@@ -247,13 +243,27 @@ class ForecasterFleet:
         with self._lock:
             self._streams.begin(self._rows_of([key]).tolist())
 
+    def _state(self) -> dict[str, Any]:
+        """What `__setstate__` takes, not copied; the lock must be held."""
+        return {name: self.__dict__[name] for name in OWN} | self._streams.__getstate__()
+
+    def _changes(self, mark: int) -> dict[str, Any]:
+        """The same with None for models that have not changed since a mark."""
+        return self._state() | {"models": self._streams.changed_since(mark)}
+
+    def _mark(self) -> int:
+        """A mark of now, for `_changes`; the lock must be held."""
+        return self._streams.mark()
+
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:  # no copy of a round half learned
-            kept = {name: value for name, value in self.__dict__.items() if name != "_lock"}
-            return copy.deepcopy(kept)
+            return copy.deepcopy(self._state())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        self.__dict__.update({name: state[name] for name in OWN})
+        kind = _kind_of(self.device, self.weights)
+        self._streams = kind.__new__(kind)
+        self._streams.__setstate__({name: state[name] for name in state if name not in OWN})
         self._lock = threading.Lock()
 
     def _check_intervals(self) -> None:
@@ -273,3 +283,12 @@ class ForecasterFleet:
         if unknown:
             raise InputError(f"there is no stream {unknown[0]!r}")
         return np.array([self._rows[key] for key in keys], np.int64)
+
+
+def _kind_of(device: str, weights: str) -> Any:
+    """The class of streams that learn there with such weights."""
+    if device == "cpu":
+        return STREAMS[weights]
+    from .cuda_streams import CudaStreams
+
+    return CudaStreams

@@ -680,13 +680,17 @@ class LSTMForecaster(OnlineModel, Forecaster):
         if self._work.size == other._work.size and self._network.work_in(other._network):
             self._work = other._work
 
-    def __getstate__(self) -> dict[str, Any]:
+    def _state(self) -> dict[str, Any]:
         rebuilt = ("_work", "_issued")
-        state = super().__getstate__()
-        return {name: value for name, value in state.items() if name not in rebuilt}
+        return {name: value for name, value in super()._state().items() if name not in rebuilt}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        sizes = series_size(self._shape), intervals_size(self.horizon)
+        if (self._stats.size, self._errors.size) != sizes or (
+            self._history.size % rings_size(self._shape)
+        ):
+            raise ValueError("the buffers are not those of this version")
         self._past = self._new_past()
         self._past[:] = state["_past"]
         self._work = np.zeros(work_size(self._shape, self.horizon))

@@ -73,10 +73,13 @@ class OnlineModel(abc.ABC):
             raise InputError(f"got an array of {row.size} features, but those known are {known}")
         return row
 
+    def _state(self) -> dict[str, Any]:
+        """What `__setstate__` takes, not copied; the lock must be held."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_kernels")}
+
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:  # no copy of a tick half learned
-            kept = {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_kernels")}
-            return copy.deepcopy(kept)
+            return copy.deepcopy(self._state())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -137,6 +140,11 @@ class FeatureModel(OnlineModel):
         self._build(settings, CLOCK.periods, seed, cell, self._rule)
         self._stats = self._new_stats(self._targets)
         self._begin()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self._stats.size != SCALER * (self._targets + len(self._columns.index)):
+            raise ValueError("the buffers are not those of this version")
 
     @property
     def _rule(self) -> str:

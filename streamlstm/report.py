@@ -11,6 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from .evaluate import FleetResult, FleetScore, Result, Score, fleet_result
+from .fleet import ForecasterFleet
 from .forecaster import LSTMForecaster
 from .history import History
 from .plot import STRETCH, save_plot
@@ -32,6 +33,16 @@ class StreamReport:
         self._score.update(batch.values, forecasts, bounds)
         ends = () if bounds is None else tuple(bounds.T)
         self._newest.extend(zip(batch.labels, batch.values, forecasts, *ends, strict=True))
+
+    @property
+    def collected(self) -> tuple[Any, ...]:
+        """What has come of all batches so far."""
+        return self._score, self._newest
+
+    def go_on(self, model: LSTMForecaster, collected: tuple[Any, ...]) -> None:
+        """Go on with a model that has been loaded and what was collected then."""
+        self.model = model
+        self._score, self._newest = collected
 
     def figures(self, seconds: float) -> dict[str, Any]:
         """The result by name."""
@@ -85,6 +96,15 @@ class FleetReport:
             ends = () if bounds is None else tuple(bounds.T)
             self._newest.push(keys, np.column_stack([batch.values, forecasts, *ends]))
             self._labels.push(keys, np.array(batch.labels, object))
+
+    @property
+    def collected(self) -> tuple[Any, ...]:
+        """What has come of all batches so far."""
+        return self._score, self._labels, self._newest
+
+    def go_on(self, model: ForecasterFleet, collected: tuple[Any, ...]) -> None:
+        """Go on with a fleet that has been loaded and what was collected then."""
+        self._score, self._labels, self._newest = collected
 
     def figures(self, seconds: float) -> dict[str, Any]:
         """The result by name, `results` those of the streams."""

@@ -30,4 +30,28 @@ def new_detector() -> Any:
     return _load("river.drift", "adwin").ADWIN()
 
 
-__all__ = ["Forecaster", "new_detector"]
+def detector_state(detector: Any) -> tuple[bytes, bool]:
+    """What `restored_detector` takes: its window, as river writes it, and whether it has cut it."""
+    return detector._helper.__getstate__(), detector.drift_detected
+
+
+def restored_detector(window: bytes, drift_detected: bool) -> Any:
+    """A detector that goes on as the one did that this is the state of.
+
+    Raises ValueError if this river does not write such a window.
+    """
+    detector = new_detector()
+    detector._drift_detected = drift_detected
+    try:
+        detector._helper.__setstate__(window)
+        understood = detector._helper.__getstate__() == window
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # Rust's, which is no Exception
+            raise
+        understood = False
+    if not understood:
+        raise ValueError("this river does not read the window of a drift detector")
+    return detector
+
+
+__all__ = ["Forecaster", "detector_state", "new_detector", "restored_detector"]

@@ -27,7 +27,7 @@ def run(
     left = limit
     for batch in source:
         if left is not None:
-            batch = batch.head(left)
+            batch = batch.part(0, left)
             left -= len(batch)
         given = batch.values, batch.features, batch.timestamps, horizon, alpha
         if isinstance(model, ForecasterFleet) and batch.keys is not None:

@@ -21,12 +21,13 @@ class Batch:
     def __len__(self) -> int:
         return self.values.size
 
-    def head(self, ticks: int) -> "Batch":
-        """The first `ticks` of them."""
+    def part(self, start: int, stop: int) -> "Batch":
+        """Those from one on, up to before another."""
+        ticks = slice(start, stop)
         return Batch(
-            self.values[:ticks],
-            {name: column[:ticks] for name, column in self.features.items()},
-            None if self.timestamps is None else self.timestamps[:ticks],
-            self.labels[:ticks],
-            None if self.keys is None else self.keys[:ticks],
+            self.values[ticks],
+            {name: column[ticks] for name, column in self.features.items()},
+            None if self.timestamps is None else self.timestamps[ticks],
+            self.labels[ticks],
+            None if self.keys is None else self.keys[ticks],
         )

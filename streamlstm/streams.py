@@ -55,8 +55,21 @@ class PrivateStreams:
         self._longest, self._shapes = 0, {self.model._shape}
         self._noted: list[tuple[np.ndarray, np.ndarray | None]] = []  # rows and times
         self._waiting = 0  # ticks in it
-        for row in self.models:
+        # Marks so far; of each row, how many there were when it last changed.
+        self._marks, self._changed = 0, np.zeros(len(self._due), np.int64)
+        for row, model in self.models.items():
+            model._work_in(self.model)
             self._locate(row)
+
+    def mark(self) -> int:
+        """A mark of now, for `changed_since`."""
+        self._marks += 1
+        return self._marks - 1
+
+    def changed_since(self, mark: int) -> dict[int, LSTMForecaster | None]:
+        """The models by row, None for those that have not changed since a mark."""
+        changed = self._changed > mark
+        return {row: model if changed[row] else None for row, model in self.models.items()}
 
     def __getstate__(self) -> dict[str, Any]:
         self._note_times()
@@ -79,11 +92,13 @@ class PrivateStreams:
             more = ((0, max(16, len(self._table))), (0, 0))
             self._table, self._sizes = np.pad(self._table, more), np.pad(self._sizes, more)
             self._due, self._gaps = np.pad(self._due, more[0]), np.pad(self._gaps, more)
+            self._changed = np.pad(self._changed, more[0])
         model._work_in(self.model)
         self.models[row] = model
         self._locate(row)
         self._look_up(row)
         self._due[row] = 0
+        self._changed[row] = self._marks
 
     def drop(self, row: int) -> None:
         """Forget a stream."""
@@ -98,6 +113,7 @@ class PrivateStreams:
     def add_features(self, names: list[Any]) -> None:
         """Give all streams these features, those of them that are new."""
         if self.model._columns.new_names(names):
+            self._changed[:] = self._marks
             for model in [self.model, *self.models.values()]:
                 model._add_features(names)
             for row in self.models:
@@ -132,6 +148,7 @@ class PrivateStreams:
         Returns forecasts made before each, (N, horizon), and the ends of intervals around them at
         `places`, (N, 2, horizon), or (0, 0, 0).
         """
+        self._changed[rows] = self._marks
         forecasts = np.empty((ys.size, horizon))
         bounds = np.empty((ys.size, 2, horizon)) if places.size else NO_BOUNDS
         for some in self._split(rows):
@@ -375,6 +392,7 @@ class SharedStreams(PrivateStreams):
     def add_features(self, names: list[Any]) -> None:
         """Give all streams these features, those of them that are new."""
         if self.model._columns.new_names(names):
+            self._changed[:] = self._marks
             for model in [self.model, *self.models.values()]:
                 model._add_features(names)
             self._share_anew()

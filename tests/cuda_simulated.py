@@ -13,9 +13,9 @@ import sys
 import numpy as np
 import pytest
 
-from streamlstm import ForecasterFleet, LSTMForecaster, cuda_streams
+from streamlstm import ForecasterFleet, LSTMForecaster, cuda_streams, snapshot
 from streamlstm.cuda_streams import CudaStreams
-from streamlstm.errors import ParameterError
+from streamlstm.errors import ParameterError, SnapshotError
 from streamlstm.forecaster import NO_BOUNDS, NO_PLACES
 from streamlstm.kernels import forecaster as cpu
 from streamlstm.kernels.cuda import Tile
@@ -325,7 +325,7 @@ def test_a_stream_that_is_spoilt_leaves_the_others_untouched():
     assert np.array_equal(taken[0]._network.weights, taken[1]._network.weights)
 
 
-def test_a_fleet_on_the_device_answers_as_on_the_cpu(monkeypatch):
+def test_a_fleet_on_the_device_answers_as_on_the_cpu(monkeypatch, tmp_path):
     """Keys, repeated and new ones, a stream that leaves and comes back, a copy by pickle."""
     monkeypatch.setattr(cuda_streams, "TILE", TINY)
     fleet = ForecasterFleet(small(hidden_size=2, window=3), device="cuda")
@@ -336,6 +336,8 @@ def test_a_fleet_on_the_device_answers_as_on_the_cpu(monkeypatch):
     assert made.shape == (3, 1)
     assert np.isfinite(before).all()
     again = pickle.loads(pickle.dumps(fleet))
+    with pytest.raises(SnapshotError, match="on a GPU"):
+        snapshot.save(fleet, tmp_path / "fleet")
     fleet["b"] = fleet["b"]
     for each in (fleet, again):
         assert np.allclose(each.forecast(2, ["b", "a"]), before, rtol=1e-6)

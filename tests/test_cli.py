@@ -523,6 +523,33 @@ def test_many_very_short_streams(streamlstm, tmp_path):
     assert streamlstm("replay", path, "--key", "key", *options, *SMALL)[0] == 0
 
 
+@pytest.mark.parametrize("kind", ["wide", "key"])
+def test_many_streams_go_on(streamlstm, wide, long, tmp_path, kind):
+    """Stopped between the streams of a row, and with streams to come: see test_resume.py."""
+    file, kinds = (wide, ["--wide"]) if kind == "wide" else (long, ["--key", "name"])
+    options = [file, *kinds, *SMALL, "--features", "wind", "--horizon", 2, "--interval", 0.8]
+    plots = [tmp_path / "whole.png", tmp_path / "parts.png"]
+    _, out, _ = streamlstm(
+        "replay", *options, "--json", "--output", tmp_path / "whole.csv", "--plot", plots[0]
+    )
+    expected = json.loads(out)
+    options += ["--output", tmp_path / "parts.csv", "--plot", plots[1]]
+    options += ["--state", tmp_path / "state", "--snapshot-every", 100, "--json"]
+    for stop in (1, 399, 998):
+        assert streamlstm("replay", *options, "--limit", stop)[0] == 0
+    code, out, err = streamlstm("replay", *options)
+    result = json.loads(out)
+    assert code == 0
+    assert "goes on after 998 ticks" in err
+    for name in ("seconds", "ticks_per_second"):
+        del expected[name], result[name]
+    assert result == expected
+    assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert plots[1].read_bytes() == plots[0].read_bytes()
+    code, _, err = streamlstm("replay", *options, "--seed", 1)
+    assert (code, "a run with --seed 0, not 1" in err) == (2, True)
+
+
 def test_a_progress_bar_on_a_terminal(stream):
     """In a process of its own with a pseudo-terminal for standard error."""
     controller, terminal = pty.openpty()

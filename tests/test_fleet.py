@@ -1,6 +1,7 @@
 """ForecasterFleet: each stream learns as a forecaster of its own would, to the last bit."""
 
 import copy
+import logging
 import os
 import pickle
 import subprocess
@@ -10,9 +11,11 @@ import threading
 import numba
 import numpy as np
 import pytest
+from same import same
 
-from streamlstm import ForecasterFleet, LSTMForecaster
-from streamlstm.errors import InputError, ParameterError
+from streamlstm import ForecasterFleet, LSTMForecaster, snapshot
+from streamlstm.errors import InputError, ParameterError, SnapshotError
+from streamlstm.snapshot import Snapshots
 
 S, T = 7, 150
 
@@ -217,6 +220,152 @@ def test_python_threads_may_share_a_fleet_and_have_their_own():
     expected = fleet_of(values).forecast(3)
     assert np.array_equal(shared.forecast(3, range(S)), expected)
     assert np.array_equal(np.vstack([fleet.forecast(3) for fleet in own]), expected)
+
+
+def test_a_fleet_goes_on_from_a_snapshot(tmp_path):
+    whole = ForecasterFleet(small(preset="fast"), threads=1)
+    rng, resumed = np.random.default_rng(0), None
+    for n in range(90):
+        if n == 50:
+            del whole["b"]
+            snapshot.save(whole, tmp_path / "fleet.snapshot")
+            resumed = snapshot.load(tmp_path / "fleet.snapshot").model
+            assert same(whole, resumed)
+        keys = [["a", "b", ("c", 1), 4][k] for k in rng.integers(0, 4 if n > 20 else 2, 5)]
+        values, features = rng.normal(size=5), {"x": rng.normal(size=5)} if n > 30 else None
+        for fleet in (whole, *([resumed] if resumed else [])):
+            made = fleet.learn_many(keys, values, features)
+            assert made.shape == (5, 1)
+    assert same(whole, resumed)
+    assert same(whole.forecast(3), resumed.forecast(3))
+
+
+def learn(fleet, keys, seed):
+    fleet.learn_many(keys, np.random.default_rng(seed).normal(size=len(keys)))
+
+
+def sizes(directory):
+    """Of the files, by name without zeros."""
+    files = sorted(directory.glob("*.*"))
+    return {path.name.lstrip("0"): path.stat().st_size for path in files}
+
+
+def test_only_streams_that_have_changed_are_written(tmp_path):
+    fleet = ForecasterFleet(small(preset="fast", season=12))
+    learn(fleet, range(40), 0)
+    with Snapshots(tmp_path) as snapshots:
+        snapshots.save(fleet)
+        learn(fleet, [3, 4], 1)
+        snapshots.save(fleet)
+        learn(fleet, [4, "new"], 2)
+        del fleet[7]
+        snapshots.save(fleet)
+        learn(fleet, ["in the row of 7"], 3)
+        fleet.reset(8)
+        snapshots.save(fleet, "here")
+        found = sizes(tmp_path)
+        assert list(found) == ["1.snapshot", "2.changes", "3.changes", "4.changes"]
+        assert (
+            max(size for name, size in found.items() if "changes" in name)
+            < 0.1 * found["1.snapshot"]
+        )
+    with Snapshots(tmp_path) as snapshots:
+        resumed, position = snapshots.load()
+        assert position == "here"
+        assert same(fleet, resumed)
+        for each in (fleet, resumed):
+            learn(each, [3, 9, "new"], 4)
+        snapshots.save(resumed)
+        assert list(sizes(tmp_path))[-1] == "5.changes"
+        assert same(snapshots.load().model, fleet)
+        other = copy.deepcopy(resumed)
+        snapshots.save(other)
+        assert list(sizes(tmp_path))[-1] == "6.snapshot", "another fleet is written as a whole"
+        assert same(snapshots.load().model, fleet)
+
+
+def test_a_new_feature_changes_all_streams(tmp_path):
+    fleet = fleet_of(values_of()[:20])
+    with Snapshots(tmp_path) as snapshots:
+        snapshots.save(fleet)
+        fleet.learn_many([1], [1.0], {"warm": [20.0]})
+        snapshots.save(fleet)
+        assert same(snapshots.load().model, fleet)
+
+
+def test_changes_that_add_up_are_followed_by_a_whole(tmp_path):
+    fleet, names = ForecasterFleet(small(preset="fast", season=12)), set()
+    learn(fleet, range(40), 0)
+    with Snapshots(tmp_path, keep=2) as snapshots:
+        for n in range(40):
+            learn(fleet, range(n % 4, n % 4 + 5), n)
+            names.add(snapshots.save(fleet).name.lstrip("0"))
+            files = list(sizes(tmp_path))
+            assert files[0].endswith(".snapshot")
+            wholes = [name for name in files if name.endswith(".snapshot")]
+            assert len(wholes) == 1 or files.index(wholes[1]) == len(files) - 1, (
+                "no more than needed"
+            )
+        assert 3 <= sum(name.endswith(".snapshot") for name in names) <= 8
+        assert same(snapshots.load().model, fleet)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "taken", "left"),
+    [("4.changes", 3, 1), ("3.changes", 2, 2), ("1.snapshot", None, 4)],
+)
+def test_changes_of_what_is_damaged_are_not_used(tmp_path, caplog, damaged, taken, left):
+    fleet, copies = ForecasterFleet(small(preset="fast", season=12)), {}
+    learn(fleet, range(9), 0)
+    with Snapshots(tmp_path) as snapshots:
+        for n in range(1, 5):
+            snapshots.save(fleet, n)
+            copies[n] = copy.deepcopy(fleet)
+            learn(fleet, [n], n)
+        path = tmp_path / damaged.rjust(len("00000001") + len(damaged) - 1, "0")
+        path.write_bytes(path.read_bytes()[:-40] + bytes(40))
+        with caplog.at_level(logging.WARNING, "streamlstm"):
+            if taken is None:
+                with pytest.raises(SnapshotError, match="all snapshots"):
+                    snapshots.load()
+            else:
+                model, position = snapshots.load()
+                assert position == taken
+                assert same(model, copies[taken])
+        assert len(caplog.records) == left
+        assert path.name in caplog.text
+        if taken is not None:
+            snapshots.save(model, 9)
+            assert snapshots.load().position == 9
+
+
+def test_a_snapshot_is_of_one_moment_while_the_stream_goes_on(tmp_path):
+    fleet = ForecasterFleet(small(preset="fast", season=12))
+    learn(fleet, range(9), 0)
+    with Snapshots(tmp_path) as snapshots:
+        for n in range(3):
+            before = copy.deepcopy(fleet)
+            snapshots.save(fleet, n, wait=False)
+            learn(fleet, [n, n + 1], n)
+        model, position = snapshots.load()
+        assert position == 2
+        assert same(model, before)
+
+
+def test_what_goes_wrong_with_writing_is_told_later_and_lost_by_no_one(tmp_path, monkeypatch):
+    fleet = ForecasterFleet(small(preset="fast", season=12))
+    learn(fleet, range(9), 0)
+    with Snapshots(tmp_path) as snapshots:
+        snapshots.save(fleet)
+        learn(fleet, [1], 1)
+        with monkeypatch.context() as patched:
+            patched.setattr(snapshot.os, "fsync", lambda file: 1 / 0)
+            snapshots.save(fleet, wait=False)
+            with pytest.raises(ZeroDivisionError):
+                snapshots.load()
+        learn(fleet, [2], 2)
+        assert snapshots.save(fleet).name == "00000002.changes"
+        assert same(snapshots.load().model, fleet)
 
 
 SCRIPT = """

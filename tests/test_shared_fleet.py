@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from same import same
 from test_fleet import S, values_of
 
 from streamlstm import ForecasterFleet, LSTMForecaster
@@ -13,6 +14,7 @@ from streamlstm.kernels import rules
 from streamlstm.kernels.forecaster import judge, look_out
 from streamlstm.kernels.network import update
 from streamlstm.layout import CLOCK, network_views, past_views, series_views, work_views
+from streamlstm.snapshot import Snapshots
 from streamlstm.streams import NEVER
 
 NONE, NO_BOUNDS = np.empty(0), np.empty((0, 0, 0))
@@ -229,3 +231,25 @@ def test_the_kind_of_weights_is_checked():
     with pytest.raises(ParameterError, match="private, shared"):
         ForecasterFleet(weights="none")
     assert ForecasterFleet(weights="shared").model.preset == "fast"
+
+
+def test_goes_on_from_snapshots_of_what_has_changed(tmp_path):
+    """The weights are those of the newest, the streams' state that of when they last changed."""
+    rng, whole, resumed = np.random.default_rng(0), shared(), None
+    with Snapshots(tmp_path) as snapshots:
+        for n in range(40):
+            keys = list(range(30)) if n % 8 == 0 else [3, 4, n]
+            values = rng.normal(size=len(keys))
+            for each in (whole, *([resumed] if resumed else [])):
+                each.learn_many(keys, values)
+            if n in (17, 20, 23):
+                name = snapshots.save(whole).name
+            if n == 23:
+                assert name == "00000003.changes"
+                resumed = snapshots.load().model
+                assert same(whole, resumed)
+                network = resumed.model._network
+                for model in resumed._streams.models.values():
+                    assert model._network.weights is network.weights
+    assert same(whole, resumed)
+    assert same(whole.forecast(3), resumed.forecast(3))

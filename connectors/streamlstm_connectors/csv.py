@@ -6,6 +6,7 @@ Files may be larger than memory. What happens to bad input is listed in docs/rep
 import csv
 import gzip
 import io
+import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -370,19 +371,36 @@ class CSVSink:
     intervals also `lower,upper`, and, for more than one horizon, `forecast_2,lower_2,upper_2` and
     so on; those with `_h` in the row of tick t are of the forecast of t made h ticks of its stream
     before it was seen. Empty where there is none.
+
+    With a `position`, as the method of that name gave it, it goes on with a file from there, and
+    cuts off what was written since; DataError if the file is shorter.
     """
 
     def __init__(
-        self, path: str | Path, horizon: int, intervals: bool = False, keyed: bool = False
+        self,
+        path: str | Path,
+        horizon: int,
+        intervals: bool = False,
+        keyed: bool = False,
+        position: Any = None,
     ):
-        self._file = Path(path).open("w", encoding="utf-8", newline="")  # noqa: SIM115, closed on exit
+        self._file = _opened(Path(path), None if position is None else position["bytes"])
         kinds = ["forecast", "lower", "upper"] if intervals else ["forecast"]
         self._names = [
             kind if h == 1 else f"{kind}_{h}" for h in range(1, horizon + 1) for kind in kinds
         ]
+        if position is not None:
+            self._earlier = position["earlier"]
+            return
         first = ["timestamp", "key", "value"] if keyed else ["timestamp", "value"]
         self._file.write(",".join([*first, *self._names]) + "\n")
         self._earlier = History(horizon - 1, np.full((len(kinds), horizon), np.nan))
+
+    def position(self) -> dict[str, Any]:
+        """What it takes to go on after what has been written, which is on the disk by then."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return {"bytes": os.fstat(self._file.fileno()).st_size, "earlier": self._earlier}
 
     def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None = None) -> None:
         """Append a batch.
@@ -410,6 +428,17 @@ class CSVSink:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
+
+
+def _opened(path: Path, size: int | None) -> io.TextIOWrapper:
+    """A file to write, from its beginning on or after so many bytes."""
+    if size is None:
+        return path.open("w", encoding="utf-8", newline="")
+    found = path.stat().st_size if path.exists() else 0
+    if found < size:
+        raise DataError(f"{path} has {found} bytes, of {size} that were written: it cannot go on")
+    os.truncate(path, size)
+    return path.open("a", encoding="utf-8", newline="")
 
 
 def _is_number(text: str) -> bool:
