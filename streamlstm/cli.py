@@ -126,6 +126,13 @@ def replay(
     hidden_size: Annotated[int, typer.Option(min=1, help="Units of the LSTM.")] = 32,
     window: Annotated[int, typer.Option(min=1, help="Ticks that gradients reach back.")] = 20,
     learning_rate: Annotated[float, typer.Option(min=0, help="Step size of Adam.")] = 0.002,
+    weights: Annotated[
+        str,
+        typer.Option(
+            metavar="private|shared",
+            help="With --wide or --key: a network for each stream, or one for all (--preset fast).",
+        ),
+    ] = "private",
     worst: Annotated[
         int, typer.Option(min=0, help="Of several streams, show so many with the largest errors.")
     ] = 5,
@@ -167,6 +174,8 @@ def replay(
     from .forecaster import LSTMForecaster
     from .report import FleetReport, StreamReport
 
+    if weights != "private" and not (wide or key):
+        raise ParameterError("--weights needs many streams: --wide or --key")
     if snapshot_every is not None and state is None:
         raise ParameterError("--snapshot-every needs --state, a directory for the snapshots")
     console = Console(stderr=True, highlight=False, markup=False)
@@ -196,7 +205,7 @@ def replay(
     report: FleetReport | StreamReport
     # A first call loads the kernel, or compiles it and says so, before the clock runs.
     if several:
-        ForecasterFleet(model).learn_many(["", ""], [0.0, 1.0])
+        ForecasterFleet(model, weights).learn_many(["", ""], [0.0, 1.0])
         title = file.name if wide else f"{file.name}: {source.targets[0]} by {key}"
         report = FleetReport(title, interval, worst, plot is not None)
     else:
@@ -204,6 +213,7 @@ def replay(
         report = StreamReport(f"{file.name}: {source.targets[0]}", model, interval)
     options = {
         "--time": time_column, "--target": target, "--wide": wide, "--key": key,
+        "--weights": weights,
         "--features": features, "--known": known, "--season": season, "--horizon": horizon,
         "--interval": interval, "--preset": preset, "--hidden-size": hidden_size,
         "--window": window, "--learning-rate": learning_rate, "--seed": seed,
@@ -211,7 +221,7 @@ def replay(
         "--plot": several and plot is not None,  # which has fleets keep more
     }  # fmt: skip
     with ExitStack() as stack:
-        forecaster = ForecasterFleet(model) if several else model
+        forecaster = ForecasterFleet(model, weights) if several else model
         saved = position = None
         if state is not None:
             from .resume import ResumableRun

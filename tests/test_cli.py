@@ -302,6 +302,9 @@ def test_bad_data_ends_with_one_line_and_code_1(streamlstm, tmp_path, text, argu
         ["replay", "FILE", "--wide", "--key", "wind"],
         ["replay", "FILE", "--wide", "--target", ","],
         ["replay", "FILE", "--wide", "--worst", "-1"],
+        ["replay", "FILE", "--weights", "shared"],
+        ["replay", "FILE", "--wide", "--weights", "shared"],
+        ["replay", "FILE", "--wide", "--weights", "own", "--preset", "fast"],
         ["replay", "FILE", "--colour"],
     ],
 )
