@@ -253,8 +253,6 @@ class PrivateStreams:
 
         Streams with something to do between ticks go part by part, all of them side by side.
         """
-        if not rows.size:
-            return
         starts = np.flatnonzero(np.diff(rows, prepend=-1))
         stops = np.append(starts[1:], rows.size)
         parts = np.column_stack([rows[starts], starts, stops])
@@ -426,32 +424,32 @@ class SharedStreams(PrivateStreams):
         if not quick.all():
             self._note_times()
         self._usual = None
-        slow, parts = np.flatnonzero(~quick).tolist(), []
-        width = max(features.shape[1], len(self.model._columns.index))
-        table = np.full((rows.size, width), np.nan)
-        table[:, : features.shape[1]] = features
-        for g in slow:
+        slow = []
+        for g in np.flatnonzero(~quick).tolist():
             row, when = int(rows[g]), None if times is None else times[g : g + 1]
-            each = self.models[row]._parts(ys[g : g + 1], table[g : g + 1], when)
-            parts.append((row, each))
-            for part in each:
-                self._adopt_columns(row)
-                if part.rows is not None:
-                    table[g] = part.features[0]
-                    break
+            each = self.models[row]._parts(ys[g : g + 1], features[g : g + 1], when)
+            part = next(each)
+            while part.rows is None:
                 self._learn_missing(row, part)
+                part = next(each)
+            self._adopt_columns(row)
+            slow.append((g, row, each, part.features[0]))
+        table = np.full((rows.size, len(self.model._columns.index)), np.nan)
+        table[:, : features.shape[1]] = features
+        for g, _, _, own in slow:
+            table[g, : own.size] = own
         self._run_round(forecasts, bounds, places, ys, table, rows)
         self._due[rows] -= 1
         self._note_later(rows[quick], None if times is None else times[quick])
-        for row, each in parts:
-            for _ in each:  # it ends, having looked after the stream
-                pass
+        for _, row, each, _ in slow:
+            next(each, None)  # it ends, having looked after the stream
             self._adopt_columns(row)
             self._locate(row)
             self._look_up(row)
 
     def _learn_missing(self, row: int, part: Part) -> None:
         """Let ticks of a stream pass that never came: there is no target to learn from."""
+        self._adopt_columns(row)
         self._locate(row)
         ticks = part.values.size
         parts = np.array([[row, 0, ticks]])

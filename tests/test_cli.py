@@ -526,6 +526,21 @@ def test_many_very_short_streams(streamlstm, tmp_path):
     assert streamlstm("replay", path, "--key", "key", *options, *SMALL)[0] == 0
 
 
+def test_many_streams_may_share_a_network(streamlstm, wide, tmp_path):
+    """Each forecasts otherwise than by itself, and the run goes on where it was stopped."""
+    options = [wide, "--wide", *SMALL, "--json", "--weights", "shared"]
+    code, out, _ = streamlstm("replay", *options, "--output", tmp_path / "shared.csv")
+    assert code == 0
+    assert json.loads(out)["streams"] == 3
+    streamlstm("replay", *options[:-2], "--output", tmp_path / "private.csv")
+    whole = (tmp_path / "shared.csv").read_bytes()
+    assert whole != (tmp_path / "private.csv").read_bytes()
+    options += ["--output", tmp_path / "parts.csv", "--state", tmp_path / "state"]
+    assert streamlstm("replay", *options, "--limit", 500)[0] == 0
+    assert streamlstm("replay", *options)[0] == 0
+    assert (tmp_path / "parts.csv").read_bytes() == whole
+
+
 @pytest.mark.parametrize("kind", ["wide", "key"])
 def test_many_streams_go_on(streamlstm, wide, long, tmp_path, kind):
     """Stopped between the streams of a row, and with streams to come: see test_resume.py."""

@@ -176,6 +176,24 @@ def test_timestamps_gaps_and_features():
     assert np.abs(fleet.forecast(1, [0, 1]) - np.sin(500 / 12 * np.pi)).max() < 0.3
 
 
+def test_a_feature_that_a_stream_finds_between_ticks_is_one_of_all(monkeypatch):
+    values = values_of()[10:60, :3]
+    fleet, other = (shared(small(season="auto")) for _ in range(2))
+
+    def finds(finder, time):
+        fleet._streams.models[1]._add_features(["found"])
+        return iter(())
+
+    for t, row in enumerate(values):
+        if t == 20:
+            monkeypatch.setattr(fleet._streams.models[1], "_gap", finds)
+            fleet._streams._due[1] = 0
+            other.learn_many([], [], {"found": []})
+        made, expected = (f.learn_many(range(3), row, None, [t] * 3) for f in (fleet, other))
+        assert np.array_equal(made, expected, equal_nan=True)
+    assert [list(fleet[key]._columns.index) for key in range(3)] == [["found"]] * 3
+
+
 def test_features_known_in_advance():
     model = small(season=None, known_features=("next",), drift=False)
     rng = np.random.default_rng(0)
