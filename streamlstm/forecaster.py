@@ -274,7 +274,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
         )
         self._stats = np.zeros(series_size(self._shape))
         self._errors = np.zeros(intervals_size(horizon))
-        self._issued = intervals_views(self._errors, horizon).forecasts
+        self._intervals = intervals_views(self._errors, horizon)
         self._history = np.full(rings_size(self._shape), np.nan)
         self._past = self._new_past()
         self._work = np.zeros(work_size(self._shape, horizon))
@@ -458,7 +458,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
             with self._lock:  # they are ready
                 ticks = int(self._network.clock[CLOCK.values])
                 origin = ticks % self.horizon * self.horizon
-                return self._issued[origin : origin + horizon].tolist()
+                return self._intervals.forecasts[origin : origin + horizon].tolist()
         path = np.empty(horizon)
         self._path(path, NO_BOUNDS.reshape(0, 0), NO_PLACES, xs)
         return [0.0] * horizon if np.isnan(path[0]) else path.tolist()
@@ -613,11 +613,10 @@ class LSTMForecaster(OnlineModel, Forecaster):
     def _look_after(self, times: np.ndarray | None) -> None:
         """Do what is due after ticks that came at these times: look for drift and for seasons."""
         ticks = int(self._network.clock[CLOCK.values])
-        if self._drift is not None and ticks and ticks % WATCH == 0:
-            series = self._series
-            if self._drift.look(series.intervals.recent, ticks):
-                self._network.clock[CLOCK.alert] = ALERT_TICKS
-                rls_reopen(series.rls, RLS_NAMES.index("rls_short"))
+        watch = self._drift if ticks and ticks % WATCH == 0 else None
+        if watch is not None and watch.look(self._intervals.recent, ticks):
+            self._network.clock[CLOCK.alert] = ALERT_TICKS
+            rls_reopen(self._series.rls, RLS_NAMES.index("rls_short"))
         if self._finder is not None:
             due = self._finder.due(ticks) == 0
             self._finder.note(times, ticks)
@@ -681,7 +680,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
             self._work = other._work
 
     def _state(self) -> dict[str, Any]:
-        rebuilt = ("_work", "_issued")
+        rebuilt = ("_work", "_intervals")
         return {name: value for name, value in super()._state().items() if name not in rebuilt}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -694,7 +693,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
         self._past = self._new_past()
         self._past[:] = state["_past"]
         self._work = np.zeros(work_size(self._shape, self.horizon))
-        self._issued = intervals_views(self._errors, self.horizon).forecasts
+        self._intervals = intervals_views(self._errors, self.horizon)
 
     @property
     def _shape(self) -> Shape:

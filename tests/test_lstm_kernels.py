@@ -130,3 +130,15 @@ def test_products_equal_numpy(M, N):
         linear.outer_sum(d_w, d_b, xs, d_zs)
         assert relative_error(d_w, xs.T @ d_zs) < 1e-5
         assert relative_error(d_b, d_zs.sum(0)) < 1e-5
+
+
+@pytest.mark.parametrize(("M", "N"), [(1, 1), (3, 5), (5, 20), (9, 40), (4, 64), (7, 139)])
+def test_a_product_of_several_rows_gives_the_bits_of_one(M, N):
+    rng = np.random.default_rng(0)
+    w, b = rng.normal(size=(M, N)).astype(np.float32), rng.normal(size=N).astype(np.float32)
+    xs = rng.normal(size=(linear.TOGETHER, M)).astype(np.float32)
+    together, expected = np.empty((2, linear.TOGETHER, N), np.float32)
+    linear.affine_rows(tuple(together), tuple(xs), w, b)
+    for out, x in zip(expected, xs, strict=True):
+        linear.affine(out, x, w, b)
+    assert np.array_equal(together, expected)
