@@ -2,20 +2,24 @@
 
 import importlib.util
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+_loading = threading.Lock()  # another thread must not see a module that is not there yet
 
 
 def _load(package: str, name: str) -> Any:
     """Load one module of a river package; an import of the package will find and use it later."""
     full_name = f"{package}.{name}"
-    if full_name not in sys.modules:
-        found = importlib.util.find_spec(package)
-        path = Path(found.origin).with_name(f"{name}.py")  # type: ignore[union-attr, arg-type]
-        spec: Any = importlib.util.spec_from_file_location(full_name, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[full_name] = module
-        spec.loader.exec_module(module)
+    with _loading:
+        if full_name not in sys.modules:
+            found = importlib.util.find_spec(package)
+            path = Path(found.origin).with_name(f"{name}.py")  # type: ignore[union-attr, arg-type]
+            spec: Any = importlib.util.spec_from_file_location(full_name, path)
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[full_name] = module
+            spec.loader.exec_module(module)
     return sys.modules[full_name]
 
 

@@ -51,14 +51,28 @@ def test_a_compilation_is_announced_with_its_time_and_a_cached_kernel_is_not(tmp
     assert second.stderr == ""
 
 
-def test_warmup_compiles_everything_a_model_calls(tmp_path):
-    cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    command = (
-        "import sys; sys.argv = ['streamlstm', 'warmup']; from streamlstm.cli import main; main()"
-    )
-    assert "kernels are ready" in in_a_new_process(command, **cache).stdout
+KERNELS = """
+import gc
+from numba.core.registry import CPUDispatcher
+
+def kernels():
+    every = [each for each in gc.get_objects() if isinstance(each, CPUDispatcher)]
+    return sum(len(k.overloads) for k in every if k.py_func.__module__.startswith("streamlstm."))
+"""
+
+
+def test_warmup_compiles_everything_a_model_calls():
+    """Whatever a model calls after it finds its kernel compiled, or loaded from the cache."""
     script = """
-from streamlstm import LSTMForecaster, LSTMRegressor
+import sys
+sys.argv = ["streamlstm", "warmup"]
+from streamlstm.cli import main
+try:
+    main()
+except SystemExit:
+    pass
+before = kernels()
+from streamlstm import ForecasterFleet, LSTMForecaster, LSTMRegressor
 forecaster, regressor = LSTMForecaster(season=3), LSTMRegressor(optimizer="sgd")
 forecaster.learn_many([1.0, 2.0], {"a": [1, 2]}, horizon=4)
 forecaster.learn_one(1, {"a": 2, "b": True})
@@ -73,5 +87,14 @@ regressor.learn_many([[1, 2]], [3])
 regressor.learn_one({0: 1, 1: None}, 2)
 regressor.step([1.0, 2.0], 3.0)
 regressor.predict_one({})
+for weights in ("private", "shared"):
+    fleet = ForecasterFleet(LSTMForecaster(preset="fast", season=4), weights)
+    fleet.learn_many(["a", "b", "a"], [1, 2, 3], {"x": [1, 2, 3]}, horizon=2)
+    fleet.learn_many(["a"], [1.0], alpha=0.2)
+    fleet.forecast(3)
+print(before, kernels())
 """
-    assert in_a_new_process(script, **cache).stderr == ""
+    lines = in_a_new_process(KERNELS + script).stdout.splitlines()
+    assert lines[0].startswith("kernels are ready")
+    before, after = lines[1].split()
+    assert before == after
