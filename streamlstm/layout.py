@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .kernels import cells
-from .kernels.jit import jit_part
+from .kernels.jit import jit_part, jit_view
 from .kernels.views import ALIGNMENT, cube, matrix, room, row
 
 
@@ -131,7 +131,7 @@ def head_views(cell, buffer, s) -> Head:
     return Head(matrix(buffer, start, K, H), row(buffer, start + room(K * H), K))
 
 
-@jit_part
+@jit_view
 def embedding_row(cell, buffer, s, number):
     """Open the embedding of a category, (E,), in a flat buffer of parameters, (P,)."""
     E = s.embedding_size
@@ -153,14 +153,14 @@ def weights_views(buffer) -> Weights:
     return Weights(row(buffer, 0, P), row(buffer, P, P), row(buffer, 2 * P, P))
 
 
-@jit_part
+@jit_view
 def layer_state(cell, buffer, s, layer):
     """Open a layer's state, (states, H) with the output h first, in a buffer of all states."""
     size = room(cell.states * s.hidden_size)
     return matrix(buffer, layer * size, cell.states, s.hidden_size)
 
 
-@jit_part
+@jit_view
 def layer_d_hs(buffer, s, layer, T):
     """Open the gradients of a layer's outputs, (T, H), in a buffer of those of all layers."""
     return matrix(buffer, layer * room(T * s.hidden_size), T, s.hidden_size)

@@ -9,7 +9,7 @@ the head, M = H + I and N = 4H, the shape of the weights.
 A row should be a cache line: give arrays that `layout.aligned_zeros` made.
 """
 
-from .jit import jit_apart, jit_part
+from .jit import jit_apart, jit_part, jit_view
 from .linear import ZERO, clear
 from .lstm import activate, activate_backward
 from .scalar import ONE
@@ -42,7 +42,7 @@ ANSWERS = LANES // 2  # times two ticks
 TILE = ROWS // 2  # pre-activations whose ticks are neighbours; divides 4H
 
 
-@jit_part
+@jit_view
 def _at(x, t):
     """Row t of x, (T, N, B), as (N, B)."""
     _, N, B = x.shape

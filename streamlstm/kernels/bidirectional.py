@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ..layout import CLOCK, NetworkViews, layer_d_hs
 from .jit import jit_part
 from .linear import clear, copy
-from .stack import head_backward, move_on, stack_backward, top
+from .stack import head, head_backward, move_on, stack_backward, top
 from .views import matrix
 
 
@@ -35,7 +35,7 @@ def answered(net: NetworkViews, t):
 
 @jit_part
 def reverse(net: NetworkViews, t, x):
-    """Output of the reverse stack, (H,), from tick t with inputs x back to t - d: on scratch."""
+    """Let the reverse stack read from tick t with inputs x back to t - d: on `scratch.states`."""
     s, work = net.settings, net.scratch
     d, inputs = s.lookahead, net.memory.inputs
     clear(work.states)
@@ -44,7 +44,6 @@ def reverse(net: NetworkViews, t, x):
         if n > 0:
             below = inputs[(t - n) % d]
         move_on(net, s.num_layers, work.states, work.tapes, d + 1, n, below)
-    return top(net, work.states)
 
 
 @jit_part
@@ -55,9 +54,10 @@ def advance(rule, net: NetworkViews, x):
     move_on(net, 0, m.states, m.tapes, T, t % T, x)
     copy(m.hs[t % T, :H], top(net, m.states))
     h = m.hs[answered(net, t)]
-    copy(h[H:], reverse(net, t, x))
+    reverse(net, t, x)
+    copy(h[H:], top(net, net.scratch.states))
     copy(m.inputs[t % s.lookahead], x)
-    return h
+    head(m.output, h, net.head.w, net.head.b)
 
 
 @jit_part
@@ -65,8 +65,9 @@ def peek(rule, net: NetworkViews, x):
     """The forward stack has been there already."""
     H, h, t = net.settings.hidden_size, net.scratch.h, net.clock[CLOCK.ticks]
     copy(h[:H], net.memory.hs[answered(net, t), :H])
-    copy(h[H:], reverse(net, t, x))
-    return h
+    reverse(net, t, x)
+    copy(h[H:], top(net, net.scratch.states))
+    head(net.scratch.output, h, net.head.w, net.head.b)
 
 
 @jit_part

@@ -20,7 +20,7 @@ from ..layout import (
 from .cells import trace_gradient, trace_step, traces_of, traces_size, work_of
 from .jit import jit_part
 from .linear import clear, copy
-from .stack import head_backward, move_on, top
+from .stack import head, head_backward, move_on, top
 from .stack import peek as peek
 from .views import row
 
@@ -53,7 +53,7 @@ def advance(rule, net: NetworkViews, x):
         weights = layer_weights(net.cell, net.weights.params, s, layer)
         tape = layer_tape(net.cell, m.tapes, s, layer, 1)
         trace_step(net.cell, layer_traces(net, layer), tape, weights)
-    return top(net, m.states)
+    head(m.output, top(net, m.states), net.head.w, net.head.b)
 
 
 @jit_part

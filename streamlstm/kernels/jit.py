@@ -25,6 +25,7 @@ _PART: Any = {
     "fastmath": False,  # they would inherit that of the kernel that they are compiled into
     "error_model": "numpy",
     "nogil": True,
+    "_nrt": False,  # no array here has an owner to count
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
 }
@@ -73,13 +74,15 @@ event.register("numba:compile", _Notice())
 def _compile(
     function: F, fastmath: set[str] | bool, forceinline: bool = True, parallel: bool = False
 ) -> F:
-    dispatcher: Any = numba.njit(
-        error_model="numpy",
-        nogil=True,
-        fastmath=fastmath,
-        forceinline=forceinline,
-        parallel=parallel,
-    )(function)
+    options: Any = {
+        "error_model": "numpy",
+        "nogil": True,
+        "fastmath": fastmath,
+        "forceinline": forceinline,
+        "parallel": parallel,
+        "_nrt": parallel,
+    }
+    dispatcher: Any = numba.njit(**options)(function)
     try:
         dispatcher.enable_caching()
     except RuntimeError:  # a read-only install without a writable home
@@ -140,6 +143,14 @@ def jit_part(function: F) -> F:
     same bits whichever kernel a part is compiled into.
     """
     return register_jitable(**_PART)(function)
+
+
+def jit_view(function: F) -> F:
+    """Make a function that returns a single view a part of kernels.
+
+    Numba lets no function do so that does not count owners. Of a view it finds none.
+    """
+    return register_jitable(**{**_PART, "_nrt": True})(function)
 
 
 def jit_choice(files: Callable[[], dict[type, Any]]) -> Callable[[F], F]:

@@ -9,7 +9,6 @@ from .jit import jit_part
 from .linear import clear, copy
 from .loss import loss_gradient
 from .optimizer import clip_factor, optimizer_step, squared_norm
-from .stack import head
 from .views import row
 
 ALERT = 2.0  # factor of the learning rate for a while after a drift
@@ -19,7 +18,7 @@ ALERT = 2.0  # factor of the learning rate for a while after a drift
 def advance(net: NetworkViews, x):
     """Take one tick's inputs: state, tapes and `memory.output` move on. x: (I,) float32."""
     m, t = net.memory, net.clock[CLOCK.ticks] % net.settings.window
-    head(m.output, rules.advance(net.rule, net, x), net.head.w, net.head.b)
+    rules.advance(net.rule, net, x)
     clear(m.d_ys[t])
     copy(m.embedded[t], net.scratch.embedded)
     net.clock[CLOCK.ticks] += 1
@@ -28,7 +27,7 @@ def advance(net: NetworkViews, x):
 @jit_part
 def peek(net: NetworkViews, x):
     """What `advance` would put into `memory.output`, on scratch alone: see `scratch.output`."""
-    head(net.scratch.output, rules.peek(net.rule, net, x), net.head.w, net.head.b)
+    rules.peek(net.rule, net, x)
 
 
 @jit_part

@@ -16,15 +16,12 @@ by_rule = jit_choice(lambda: {type(file.RULE): file for file in RULES.values()})
 
 @by_rule
 def advance(rule, net, x):
-    """Take one tick's inputs, (I,) float32: state, tapes and traces move on.
-
-    Returns what the head reads: the outputs of the last layers, (directions H,).
-    """
+    """Take one tick's inputs, (I,) float32: state, tapes, traces and `memory.output` move on."""
 
 
 @by_rule
 def peek(rule, net, x):
-    """What `advance` would return, on scratch alone."""
+    """Leave what `advance` would put into `memory.output` in `scratch.output`; on scratch alone."""
 
 
 @by_rule

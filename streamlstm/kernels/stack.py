@@ -8,7 +8,7 @@ import numpy as np
 
 from ..layout import NetworkViews, inputs_of, layer_d_hs, layer_state, layer_tape, layer_weights
 from .cells import backward, step, work_of
-from .jit import jit_part
+from .jit import jit_part, jit_view
 from .linear import clear, copy, rows_dot
 
 
@@ -55,7 +55,7 @@ def move_on(net: NetworkViews, first, states, tapes, T, t, x):
         below = state[0]
 
 
-@jit_part
+@jit_view
 def top(net: NetworkViews, states):
     """The output of the last layer, (H,)."""
     return layer_state(net.cell, states, net.settings, net.settings.num_layers - 1)[0]
@@ -67,7 +67,7 @@ def peek(rule, net: NetworkViews, x):
     work = net.scratch
     copy(work.states, net.memory.states)
     move_on(net, 0, work.states, work.tapes, 1, 0, x)
-    return top(net, work.states)
+    head(work.output, top(net, work.states), net.head.w, net.head.b)
 
 
 @jit_part

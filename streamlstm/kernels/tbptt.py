@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..layout import CLOCK, NetworkViews, layer_d_hs
 from .jit import jit_part
 from .linear import copy
-from .stack import head_backward, move_on, stack_backward, top
+from .stack import head, head_backward, move_on, stack_backward, top
 from .stack import peek as peek
 
 
@@ -31,7 +31,7 @@ def advance(rule, net: NetworkViews, x):
     t = net.clock[CLOCK.ticks] % T
     move_on(net, 0, m.states, m.tapes, T, t, x)
     copy(m.hs[t], top(net, m.states))
-    return top(net, m.states)
+    head(m.output, top(net, m.states), net.head.w, net.head.b)
 
 
 @jit_part

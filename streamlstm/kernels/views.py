@@ -8,8 +8,7 @@ their address, shape and strides, nothing else.
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic, lower_builtin, type_callable
 from numba.np.arrayobj import populate_array
 
 from .jit import jit_part
@@ -62,44 +61,46 @@ def at(typing, like, address, size):
     return kind(like, types.intp, types.intp), generate
 
 
-@overload(row)
-def _row(buffer, start, size):
-    return lambda buffer, start, size: _view(buffer, start, (size,))
+def _view_of(buffer, dimensions):
+    """The type of a view of a buffer."""
+    return types.Array(buffer.dtype, dimensions, "C") if isinstance(buffer, types.Array) else None
 
 
-@overload(matrix)
-def _matrix(buffer, start, rows, columns):
-    return lambda buffer, start, rows, columns: _view(buffer, start, (rows, columns))
+@type_callable(row)
+def _type_row(context):
+    return lambda buffer, start, size: _view_of(buffer, 1)
 
 
-@overload(cube)
-def _cube(buffer, start, matrices, rows, columns):
-    return lambda buffer, start, matrices, rows, columns: _view(
-        buffer, start, (matrices, rows, columns)
+@type_callable(matrix)
+def _type_matrix(context):
+    return lambda buffer, start, rows, columns: _view_of(buffer, 2)
+
+
+@type_callable(cube)
+def _type_cube(context):
+    return lambda buffer, start, matrices, rows, columns: _view_of(buffer, 3)
+
+
+@lower_builtin(row, types.Array, types.Integer, types.Integer)
+@lower_builtin(matrix, types.Array, *[types.Integer] * 3)
+@lower_builtin(cube, types.Array, *[types.Integer] * 4)
+def _lower_view(context, builder, sig, args):
+    source = context.make_array(sig.args[0])(context, builder, args[0])
+    start, *sizes = (
+        context.cast(builder, value, kind, types.intp)
+        for value, kind in zip(args[1:], sig.args[1:], strict=True)
     )
-
-
-@intrinsic
-def _view(typing, buffer, start, shape):
-    dimensions = len(shape)
-    kind = types.Array(buffer.dtype, dimensions, "C")
-
-    def generate(context, builder, sig, args):
-        source = context.make_array(sig.args[0])(context, builder, args[0])
-        sizes = cgutils.unpack_tuple(builder, args[2], dimensions)
-        strides = [source.itemsize]
-        for size in reversed(sizes[1:]):
-            strides.insert(0, builder.mul(strides[0], size))
-        view = context.make_array(kind)(context, builder)
-        populate_array(
-            view,
-            data=builder.gep(source.data, [args[1]]),
-            shape=sizes,
-            strides=strides,
-            itemsize=source.itemsize,
-            meminfo=ir.Constant(source.meminfo.type, None),
-            parent=None,
-        )
-        return view._getvalue()
-
-    return kind(buffer, types.intp, types.UniTuple(types.intp, dimensions)), generate
+    strides = [source.itemsize]
+    for size in reversed(sizes[1:]):
+        strides.insert(0, builder.mul(strides[0], size))
+    view = context.make_array(sig.return_type)(context, builder)
+    populate_array(
+        view,
+        data=builder.gep(source.data, [start]),
+        shape=sizes,
+        strides=strides,
+        itemsize=source.itemsize,
+        meminfo=ir.Constant(source.meminfo.type, None),
+        parent=None,
+    )
+    return view._getvalue()
