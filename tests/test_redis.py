@@ -21,7 +21,7 @@ from streamlstm import ForecasterFleet, LSTMForecaster, snapshot
 from streamlstm.address import Address
 from streamlstm.errors import DataError, ParameterError
 from streamlstm.live import LiveRun
-from streamlstm.payload import Fields
+from streamlstm.payload import Fields, Parser
 
 TICKS = 10_000
 
@@ -52,6 +52,15 @@ def send(client, values, key="a", stream="ticks"):
     for value in values:
         pipeline.xadd(stream, {"key": key, "value": value})
     return pipeline.execute()
+
+
+def learn(run, ticks):
+    """Let a run learn so many ticks, and fail if they do not come."""
+    late = threading.Timer(20, run.stop)
+    late.start()
+    run.run(ticks)
+    late.cancel()
+    assert run.metrics.ticks == ticks
 
 
 def sent_ids(client):
@@ -124,7 +133,7 @@ def test_a_fleet_that_goes_on_is_one_that_was_never_ended(server, client, tmp_pa
         model = LSTMForecaster(hidden_size=4, window=5, preset="fast", season=None, horizon=3)
         return ForecasterFleet(model)
 
-    keys, values = ["a", "b", "a", "c"] * 50, np.sin(np.arange(200.0))
+    keys, values = ["a", "b", "a", "c"] * 50, np.sin(np.arange(200.0)).tolist()
     for key, value in zip(keys, values, strict=True):
         send(client, [value], key)
     expected = []  # after each tick, by a fleet that learns one at a time
@@ -135,7 +144,7 @@ def test_a_fleet_that_goes_on_is_one_that_was_never_ended(server, client, tmp_pa
     for size in (1, 7, 90, 102):
         given = fleet(), source_of(server), sink_of(server), tmp_path / "state"
         run = LiveRun(*given, horizon=3, batch_ticks=40)
-        run.run(size)
+        learn(run, size)
     assert [json.loads(fields["forecast"]) for _, fields in client.xrange("forecasts")] == expected
     assert sent_ids(client) == [name for name, _ in client.xrange("ticks")]
     np.testing.assert_array_equal(run.model.forecast(5), whole.forecast(5))
@@ -154,17 +163,17 @@ def test_nothing_is_acknowledged_before_a_snapshot_holds_it(server, client, tmp_
             states.append(bookmark())
 
     sink = Watching(Address(server.address("forecasts")))
-    LiveRun(Counter(), source_of(server), sink, tmp_path / "s", batch_ticks=5).run(10)
+    learn(LiveRun(Counter(), source_of(server), sink, tmp_path / "s", batch_ticks=5), 10)
     assert states == ["0-0", "0-0"]
     assert bookmark() == ids[-1]
 
 
 def test_without_snapshots_what_is_written_is_acknowledged(server, client):
     ids = send(client, range(10))
-    LiveRun(Counter(), source_of(server), sink_of(server)).run(4)
+    learn(LiveRun(Counter(), source_of(server), sink_of(server)), 4)
     assert client.xinfo_groups("ticks")[0]["last-delivered-id"] == ids[3]
     again = LiveRun(Counter(), source_of(server), sink_of(server))
-    again.run(6)
+    learn(again, 6)
     assert again.model.values == [4, 5, 6, 7, 8, 9]
 
 
@@ -184,7 +193,8 @@ def test_forecasts_carry_keys_times_and_intervals(server, client):
     fields = Fields("load", key="site", time="at")
     client.xadd("ticks", {"site": "x", "load": "1.5", "at": "2024-01-01T00:00:00Z"})
     model = ForecasterFleet(LSTMForecaster(hidden_size=4, window=5, preset="fast", season=None))
-    LiveRun(model, source_of(server, fields=fields), sink_of(server), alpha=0.2, horizon=2).run(1)
+    source, sink = source_of(server, fields=fields), sink_of(server)
+    learn(LiveRun(model, source, sink, alpha=0.2, horizon=2), 1)
     ((_, found),) = client.xrange("forecasts")
     assert found["id"] == client.xrange("ticks")[0][0]
     assert (found["key"], found["time"]) == ("x", "1704067200000000000")
@@ -213,7 +223,7 @@ def test_poison_goes_to_a_file_and_the_run_goes_on(server, client, tmp_path):
         client.xadd("ticks", bad[4 if n == 0 else n % 4])
         send(client, range(10 * n, 10 * n + 10))
     run = LiveRun(Counter(), source_of(server), sink_of(server), dead_letters=tmp_path / "dead")
-    run.run(TICKS)
+    learn(run, TICKS)
     assert run.model.values == list(range(TICKS))
     assert run.metrics.rejected == 1000
     lines = [json.loads(line) for line in (tmp_path / "dead").read_text().splitlines()]
@@ -247,6 +257,18 @@ def test_a_server_that_is_gone_is_a_lost_connection(server):
     server.start()
 
 
+def test_a_server_that_is_full_is_tried_again(server, client):
+    sink = sink_of(server)
+    sink.open()
+    batch = Parser(Fields()).batch(["1-0"], [b'{"value": 1}'], 0, "1-0")
+    client.config_set("maxmemory", 1)
+    with pytest.raises(ConnectionError, match="memory"):
+        sink.write(batch, np.zeros((1, 1)))
+    client.config_set("maxmemory", 0)
+    sink.write(batch, np.zeros((1, 1)))
+    assert sent_ids(client) == ["1-0"]
+
+
 def test_what_no_waiting_mends_is_refused(server, client):
     client.set("text", "x")
     with pytest.raises(DataError, match="WRONGTYPE"):
@@ -270,3 +292,50 @@ def test_what_no_waiting_mends_is_refused(server, client):
 def test_addresses_are_checked_before_connecting(address, message):
     with pytest.raises(ParameterError, match=message):
         RedisSource.from_address(Address(address), Fields())
+
+
+def test_the_command_runs_until_it_is_told_to_end(server, client, tmp_path):
+    def start(*arguments):
+        command = [sys.executable, "-m", "streamlstm.cli", "run", "--config", config, *arguments]
+        return subprocess.Popen(
+            list(map(str, command)),
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "STREAM": "ticks"},
+            text=True,
+        )
+
+    config = tmp_path / "run.toml"
+    config.write_text(
+        f"""
+        source = '{server.address("${STREAM}")}'
+        sink = '{server.address("forecasts")}'
+        key = 'key'
+        features = ['wind', 'rain']
+        state = '{tmp_path / "state"}'
+        dead-letters = '{tmp_path / "dead.jsonl"}'
+        preset = 'fast'
+        season = 'none'
+        hidden-size = 4
+        window = 5
+        horizon = 3
+        """
+    )
+    for n in range(50):
+        client.xadd("ticks", {"key": "a", "value": n % 5, "wind": n})
+    client.xadd("ticks", {"key": "a"})
+    run = start("--horizon", 2)
+    wait_until(lambda: len(sent_ids(client)) == 50, 60)
+    run.send_signal(signal.SIGTERM)
+    printed, _ = run.communicate(timeout=10)
+    assert run.returncode == 0
+    metrics = json.loads(printed)
+    assert (metrics["ticks"], metrics["rejected"]) == (50, 1)
+    assert len(json.loads(client.xrange("forecasts")[0][1]["forecast"])) == 2
+    assert "value: missing" in (tmp_path / "dead.jsonl").read_text()
+    refused = start("--horizon", 1)
+    refused.communicate(timeout=30)
+    assert refused.returncode == 2
+    send(client, [1.0])
+    again = start("--horizon", 2, "--limit", 1)
+    assert json.loads(again.communicate(timeout=30)[0])["ticks"] == 1
+    assert len(sent_ids(client)) == 51

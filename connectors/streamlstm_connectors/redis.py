@@ -24,8 +24,12 @@ except ImportError as error:
     raise MissingPackageError("Redis needs: pip install streamlstm[redis]") from error
 
 SECONDS = 5.0  # for the server to answer
-# What a server says while it starts, is full, or has become a replica.
-_PASSING = ("LOADING", "OOM", "MISCONF", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN")
+# What a server answers while its memory is full, or it has become a replica.
+_PASSING = (
+    redis.exceptions.MasterDownError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ReadOnlyError,
+)
 
 
 class _Connection:
@@ -72,7 +76,7 @@ class _Connection:
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
             raise ConnectionError(f"{self._address}: {error}") from error
         except redis.ResponseError as error:
-            if str(error).startswith(_PASSING) or isinstance(error, redis.ReadOnlyError):
+            if isinstance(error, _PASSING) or "MISCONF" in str(error):  # its disk is full
                 raise ConnectionError(f"{self._address}: {error}") from error
             raise DataError(f"{self._address}: {error}") from error
 
@@ -152,7 +156,7 @@ class RedisSource:
             try:
                 self._connection.client.xgroup_setid(stream, group, position)
             except redis.ResponseError as error:
-                if not str(error).startswith(("NOGROUP", "ERR The XGROUP")):
+                if not str(error).startswith(("NOGROUP", "The XGROUP subcommand requires")):
                     raise
                 self._make_bookmark(position)  # someone has removed it, or all of the stream
 
