@@ -53,7 +53,7 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Let the connection go, whatever state it is in; raises nothing. It may be opened again."""
+        """Let the connection go, in whatever state; raises nothing. `open` may follow."""
         ...
 
 
@@ -79,7 +79,7 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None:
-        """Let the connection go, whatever state it is in; raises nothing. It may be opened again."""
+        """Let the connection go, in whatever state; raises nothing. `open` may follow."""
         ...
 
 

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from .stream import Rejected
 
@@ -15,11 +16,7 @@ class DeadLetters:
     """
 
     def __init__(self, path: str | Path):
-        self._file = Path(path).open("ab+")
-        if self._file.tell():
-            self._file.seek(-1, os.SEEK_END)
-            if self._file.read() != b"\n":  # a line was cut off
-                self._file.write(b"\n")
+        self._file = _opened(Path(path))
 
     def write(self, messages: Iterable[Rejected]) -> None:
         """Append some."""
@@ -30,3 +27,13 @@ class DeadLetters:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A file to append lines to, the last of which may have been cut off."""
+    file = path.open("ab+")
+    if file.tell():
+        file.seek(-1, os.SEEK_END)
+        if file.read() != b"\n":
+            file.write(b"\n")
+    return file

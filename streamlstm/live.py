@@ -2,6 +2,7 @@
 
 import logging
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from .resume import check_options
 from .snapshot import Snapshots
 from .stream import Batch
 
-SHORTEST, LONGEST = 0.1, 30.0  # seconds before a connection is made anew; doubled from one to the other
+SHORTEST, LONGEST = 0.1, 30.0  # seconds before a connection is made anew; they double
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -144,10 +145,8 @@ class LiveRun:
         try:
             self._start()
             while not self._stopping.is_set() and (limit is None or self.metrics.ticks < limit):
-                most = self._batch_ticks
-                if limit is not None:
-                    most = min(most, limit - self.metrics.ticks)
-                batch = self._of_source(lambda most=most: self.source.read(most, self._wait))
+                left = sys.maxsize if limit is None else limit - self.metrics.ticks
+                batch = self._read(min(left, self._batch_ticks))
                 if batch is not None:
                     self._take(batch)
                 self._save_if_due()
@@ -169,6 +168,9 @@ class LiveRun:
         if began is not None and self._position is None:
             self._position = began
         self._save(wait=True)
+
+    def _read(self, ticks: int) -> Batch | None:
+        return self._of_source(lambda: self.source.read(ticks, self._wait))
 
     def _take(self, batch: Batch) -> None:
         if len(batch):

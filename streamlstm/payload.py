@@ -197,7 +197,7 @@ def _since_1970(value: float | str) -> int:
             try:
                 value = float(value)
             except ValueError:
-                moment = datetime.fromisoformat(value)
+                moment = datetime.fromisoformat(str(value))
                 moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
                 return (moment - _EPOCH) // _MICROSECOND * 1000
     size = abs(value)

@@ -1,4 +1,4 @@
-"""Redis Streams against a server of its own: what is delivered, what is counted, what is refused."""
+"""Redis Streams against a server of its own: what is delivered, counted, refused."""
 
 import json
 import os
@@ -93,9 +93,6 @@ def test_each_tick_counts_once_however_often_processes_are_killed(server, tmp_pa
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         )  # fmt: skip
 
-    def enough(kill):
-        return (kill + 1) * TICKS // 8
-
     def delivered():
         try:
             return server.client().xlen("forecasts")
@@ -108,8 +105,7 @@ def test_each_tick_counts_once_however_often_processes_are_killed(server, tmp_pa
         stack.callback(lambda: run.poll() is None and run.kill())
         producer.start()
         for kill in range(6):
-            wait_until(lambda kill=kill: run.poll() is not None or delivered() >= enough(kill))
-            assert run.poll() is None, (tmp_path / "log").read_text()
+            wait_until(lambda kill=kill: delivered() >= (kill + 1) * TICKS // 8)
             if kill % 2:
                 server.kill()
                 time.sleep(0.1)
