@@ -1,9 +1,14 @@
 """The `streamlstm` command."""
 
+import copy
 import json
+import logging
+import signal
 import sys
 import time
+import tomllib
 from contextlib import ExitStack
+from dataclasses import asdict
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -250,6 +255,160 @@ def replay(
     else:
         for table in report.tables(seconds):
             Console(markup=False, emoji=False).print(table)
+
+
+def _configured(context: typer.Context, path: Path | None) -> Path | None:
+    """Let a TOML file give the options that the command line does not."""
+    if path is None:
+        return None
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise typer.BadParameter(f"{path} is no TOML: {error}") from error
+    names = {
+        option.removeprefix("--"): parameter.name
+        for parameter in context.command.params
+        for option in parameter.opts
+    }
+    if unknown := [name for name in given if name not in names or name == "config"]:
+        raise typer.BadParameter(f"{path} has {unknown[0]!r}, which is no option of this command")
+    context.default_map = {
+        names[name]: ",".join(map(str, value)) if isinstance(value, list) else value
+        for name, value in given.items()
+    }
+    return path
+
+
+@app.command("run")
+def run_live(
+    source_address: Annotated[
+        str,
+        typer.Option(
+            "--source", metavar="URL", help="Where ticks come from, redis://host:6379/stream."
+        ),
+    ],
+    sink_address: Annotated[
+        str | None, typer.Option("--sink", metavar="URL", help="Where forecasts go, if anywhere.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.toml",
+            help="Options by name; those of the command line come first.",
+            exists=True,
+            dir_okay=False,
+            is_eager=True,
+            callback=_configured,
+        ),
+    ] = None,
+    value: Annotated[
+        str, typer.Option(metavar="FIELD", help="Of a message: what to forecast.")
+    ] = "value",
+    key: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="That names its stream, of several.")
+    ] = None,
+    time_field: Annotated[
+        str | None, typer.Option("--time", metavar="FIELD", help="With its timestamp.")
+    ] = None,
+    features: Annotated[
+        str,
+        typer.Option(metavar="A,B", help="Fields that help from the tick after they arrived on."),
+    ] = "",
+    season: Annotated[
+        Any, typer.Option(parser=_season, metavar="auto|none|N[,M]", help="Seasons in ticks.")
+    ] = "auto",
+    horizon: Annotated[
+        int, typer.Option(min=1, max=LONGEST_HORIZON, help="Ticks ahead to forecast.")
+    ] = 1,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            callback=_interval,
+            help="Add intervals that this share of the values should lie in, such as 0.9.",
+        ),
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(metavar="accurate|fast", help="Smaller errors, or less work a tick.")
+    ] = "accurate",
+    hidden_size: Annotated[int, typer.Option(min=1, help="Units of the LSTM.")] = 32,
+    window: Annotated[int, typer.Option(min=1, help="Ticks that gradients reach back.")] = 20,
+    learning_rate: Annotated[float, typer.Option(min=0, help="Step size of Adam.")] = 0.002,
+    seed: Annotated[int, typer.Option(min=0, help="Of the initial weights.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many ticks.")] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Keep snapshots here; go on from the newest if there are some."
+        ),
+    ] = None,
+    snapshot_seconds: Annotated[
+        float, typer.Option(min=0, help="Between snapshots, at least.")
+    ] = 10.0,
+    dead_letters: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT.jsonl", help="Write messages here that are no ticks, and why."),
+    ] = None,
+) -> None:
+    """Forecast a live source, and learn from each tick once, until SIGTERM or SIGINT.
+
+    In URLs ${NAME} stands for a variable of the environment. What happens goes to standard error.
+    """
+    import numpy as np
+
+    from .address import Address
+    from .connector import connector
+    from .fleet import ForecasterFleet
+    from .forecaster import LSTMForecaster
+    from .live import LiveRun, learn
+    from .payload import Fields
+    from .stream import Batch
+
+    fields = Fields(value, key, time_field, tuple(_names(features)))
+    address = Address(source_address)
+    source = connector("source", address).from_address(address, fields)
+    sink = None
+    if sink_address is not None:
+        to = Address(sink_address)
+        sink = connector("sink", to).from_address(to)
+    model: Any = LSTMForecaster(
+        hidden_size=hidden_size,
+        window=window,
+        learning_rate=learning_rate,
+        season=None if season == "none" else season,
+        preset=preset,
+        horizon=max(horizon, 24),
+        seed=seed,
+    )
+    alpha = None if interval is None else 1 - interval
+    if key is not None:
+        model = ForecasterFleet(model)
+    # A first call loads the kernels, or compiles them and says so, before ticks wait for them.
+    two = np.zeros(2)
+    keys = None if key is None else ["", ""]
+    learn(copy.deepcopy(model), Batch(two, {}, None, ["", ""], keys), horizon, alpha)
+    options = {
+        "--source": str(address), "--value": value, "--key": key, "--time": time_field,
+        "--features": features, "--season": season, "--horizon": horizon, "--interval": interval,
+        "--preset": preset, "--hidden-size": hidden_size, "--window": window,
+        "--learning-rate": learning_rate, "--seed": seed,
+    }  # fmt: skip
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="INFO")
+    live = LiveRun(
+        model,
+        source,
+        sink,
+        state,
+        horizon=horizon,
+        alpha=alpha,
+        options=options,
+        dead_letters=dead_letters,
+        snapshot_seconds=snapshot_seconds,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: live.stop())
+    live.run(limit)
+    print(json.dumps(asdict(live.metrics)))
 
 
 @app.command()

@@ -57,7 +57,7 @@ class ResumableRun:
         try:
             found = self._snapshots.load()
             if found is not None:
-                self._check_options(found.position["options"])
+                check_options(self.directory, found.position["options"], self._options)
                 self.model, self.surroundings = found.model, found.position["surroundings"]
                 self.ticks = self._saved_ticks = found.position["ticks"]
                 self._digest, self.seconds = found.position["digest"], found.position["seconds"]
@@ -121,14 +121,8 @@ class ResumableRun:
         self._snapshots.save(model, position)
         self._saved_ticks, self._saved = self.ticks, time.perf_counter()
 
-    def _check_options(self, before: dict[str, Any]) -> None:
-        for name in {**self._options, **before}:
-            old, new = (_shown(options.get(name)) for options in (before, self._options))
-            if old != new:
-                self._refuse(f"a run with {name} {old}, not {new}")
-
     def _refuse(self, what: str) -> None:
-        raise ParameterError(f"{self.directory} holds {what}: use another directory for this run")
+        _refuse(self.directory, what)
 
     def _room(self, seen: int, learned: int) -> int:
         """Ticks to the next place where a batch has to end."""
@@ -156,6 +150,18 @@ class ResumableRun:
         trace: TracebackType | None,
     ) -> None:
         self._snapshots.close()
+
+
+def check_options(directory: Path, before: dict[str, Any], options: dict[str, Any]) -> None:
+    """Raise a ParameterError if a directory holds a run with other options."""
+    for name in {**options, **before}:
+        old, new = (_shown(named.get(name)) for named in (before, options))
+        if old != new:
+            _refuse(directory, f"a run with {name} {old}, not {new}")
+
+
+def _refuse(directory: Path, what: str) -> None:
+    raise ParameterError(f"{directory} holds {what}: use another directory for this run")
 
 
 def _shown(option: Any) -> str:

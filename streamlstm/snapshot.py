@@ -306,7 +306,7 @@ class Snapshots:
         wait: whether to return when it is on the disk, or else when the model is copied; what goes
         wrong with writing is then raised by the next call.
         """
-        self._finish()
+        self.finish()
         number = max(self._numbers(), default=0) + 1
         after = self._base_of(model, number)
         path = self.directory / f"{number:08d}{_WHOLE if after is None else _CHANGES}"
@@ -335,7 +335,7 @@ class Snapshots:
             If there are but damaged ones, or a version wrote the newest that this one cannot read.
 
         """
-        self._finish()
+        self.finish()
         for number in reversed(self._numbers(_WHOLE, _CHANGES)):
             path = self._path(number)
             try:
@@ -389,8 +389,13 @@ class Snapshots:
         names = [path.stem for path in self.directory.iterdir() if path.suffix in wanted]
         return sorted(int(name) for name in names if name.isdecimal())
 
-    def _finish(self) -> None:
-        """Wait for what is being written."""
+    @property
+    def writing(self) -> bool:
+        """Whether a snapshot that nobody waits for is still being written."""
+        return self._writing is not None and not self._writing.done()
+
+    def finish(self) -> None:
+        """Wait for what is being written; raises what went wrong with it."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
@@ -398,7 +403,7 @@ class Snapshots:
     def close(self) -> None:
         """Finish writing and let others use the directory."""
         try:
-            self._finish()
+            self.finish()
         finally:
             self._writer.shutdown()
             self._lock.close()

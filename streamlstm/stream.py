@@ -1,15 +1,26 @@
 """What flows from a source to a forecaster: ticks, as many as have arrived."""
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
+
+
+class Rejected(NamedTuple):
+    """A message that is no tick."""
+
+    id: str
+    reason: str
+    payload: str  # as it came, or its beginning
+    size: int  # bytes of all of it
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """T consecutive ticks of one stream, or of several.
 
-    A source is anything that yields batches; live and replayed streams look the same.
+    A source is anything that yields batches; live and replayed streams look the same. What stands
+    last comes from live sources.
     """
 
     values: np.ndarray  # (T,) float64, NaN where missing
@@ -17,6 +28,10 @@ class Batch:
     timestamps: np.ndarray | None  # (T,) int64 nanoseconds since 1970 UTC
     labels: list[str]  # the timestamps as the source wrote them, or the numbers of the rows
     keys: list[str] | None = None  # the stream of each tick, where a source has several
+    ids: list[str] | None = None  # of the ticks' messages, the same whenever they are delivered
+    received: int | None = None  # when they arrived here, nanoseconds since 1970 UTC
+    position: Any = None  # of the source behind them; a part of a batch has none
+    rejected: tuple[Rejected, ...] = ()  # messages among them that are no ticks
 
     def __len__(self) -> int:
         return self.values.size
@@ -30,4 +45,6 @@ class Batch:
             None if self.timestamps is None else self.timestamps[ticks],
             self.labels[ticks],
             None if self.keys is None else self.keys[ticks],
+            None if self.ids is None else self.ids[ticks],
+            self.received,
         )

@@ -36,6 +36,7 @@ def test_every_example_is_tested():
     assert found == {
         "embed",
         "fleet",
+        "jsonl_connector",  # in test_connectors.py
         "replay_csv",
         "replay_wide",
         "river_pipeline",

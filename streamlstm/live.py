@@ -1,0 +1,325 @@
+"""A model behind a live source: forecasts go out, and each tick counts once, come what may."""
+
+import logging
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .connector import Sink, Source
+from .dead_letters import DeadLetters
+from .resume import check_options
+from .snapshot import Snapshots
+from .stream import Batch
+
+SHORTEST, LONGEST = 0.1, 30.0  # seconds before a connection is made anew; they double
+
+_log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+
+@dataclass
+class Metrics:
+    """What a run has done since it was made; read it from any thread."""
+
+    ticks: int = 0  # learned
+    batches: int = 0  # with ticks
+    rejected: int = 0  # messages that were no ticks
+    forecasts: int = 0  # rows that the sink has taken
+    snapshots: int = 0
+    acknowledgements: int = 0
+    source_errors: int = 0  # connections lost, or not made
+    sink_errors: int = 0
+    learning_seconds: float = 0.0
+    writing_seconds: float = 0.0  # to the sink, with waiting for it
+
+
+class _UndeliveredError(Exception):
+    """The run is to stop while a sink cannot be reached."""
+
+
+class LiveRun:
+    """Lets a model forecast and learn each tick of a live source.
+
+    The state counts each tick once: a snapshot holds the model and the source's position behind
+    what it has learned, and where a run goes on it reads from there. Forecasts reach the sink at
+    least once. What a snapshot holds is acknowledged, or, without snapshots, what is written.
+    Connections that are lost are made anew, after a time that doubles up to 30 seconds.
+
+    Parameters
+    ----------
+    model
+        An `LSTMForecaster`, or, for a source with keys, a `ForecasterFleet`.
+    source, sink
+        See `connector`. The sink may be None.
+    state
+        Directory of the snapshots of this run alone; None for none.
+    horizon
+        How many values to forecast after each tick, K.
+    alpha
+        Share of misses of intervals to send along; None for none.
+    options
+        What the course of the run depends on, by name.
+    dead_letters
+        File for messages that are no ticks; None to just count them.
+    batch_ticks
+        Most ticks to learn at a time; fewer if fewer have arrived.
+    wait
+        Seconds that `stop` may take to be noticed while nothing arrives.
+    snapshot_seconds
+        Between snapshots, at least.
+
+    Raises
+    ------
+    ParameterError
+        If the directory holds a run with other options; names one that differs.
+    SnapshotError
+        As `Snapshots` and its `load`.
+
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        source: Source,
+        sink: Sink | None = None,
+        state: str | Path | None = None,
+        *,
+        horizon: int = 1,
+        alpha: float | None = None,
+        options: dict[str, Any] | None = None,
+        dead_letters: str | Path | None = None,
+        batch_ticks: int = 1024,
+        wait: float = 0.1,
+        snapshot_seconds: float = 10.0,
+    ):
+        self.model = model  # as loaded, if the run goes on
+        self.source = source
+        self.sink = sink
+        self.horizon = horizon
+        self.alpha = alpha
+        self.metrics = Metrics()
+        self._options = options or {}
+        self._batch_ticks = batch_ticks
+        self._wait = wait
+        self._snapshot_seconds = snapshot_seconds
+        self._stopping = threading.Event()
+        self._position: Any = None  # of the source, behind what has been learned and written
+        self._saved: Any = None  # likewise, in a snapshot, which may be unfinished
+        self._acknowledged: Any = None
+        self._saved_at = time.monotonic()
+        self._snapshots = None if state is None else Snapshots(state)
+        self._dead_letters = None
+        try:
+            if self._snapshots is not None and (found := self._snapshots.load()) is not None:
+                directory = self._snapshots.directory
+                check_options(directory, found.position["options"], self._options)
+                self.model = found.model
+                self._position = self._saved = found.position["source"]
+            if dead_letters is not None:
+                self._dead_letters = DeadLetters(dead_letters)
+        except BaseException:
+            self._close_files()
+            raise
+
+    def stop(self) -> None:
+        """Let `run` come to its end, from any thread or signal handler."""
+        self._stopping.set()
+
+    def run(self, limit: int | None = None) -> None:
+        """Go on until `stop`, or so many ticks; then save, acknowledge and close. Runs once.
+
+        Raises
+        ------
+        Exception
+            What a connector or the model raises, but for lost connections. What has been learned
+            since the last snapshot will be read again.
+
+        """
+        try:
+            self._start()
+            while not self._stopping.is_set() and (limit is None or self.metrics.ticks < limit):
+                left = sys.maxsize if limit is None else limit - self.metrics.ticks
+                batch = self._read(min(left, self._batch_ticks))
+                if batch is not None:
+                    self._take(batch)
+                self._save_if_due()
+            self._save(wait=True)
+            self._acknowledge()
+        except _UndeliveredError:
+            _log.warning("stopped while the sink could not be reached; the last ticks come again")
+        finally:
+            self.source.close()
+            if self.sink is not None:
+                self.sink.close()
+            self._close_files()
+
+    def _start(self) -> None:
+        """Connect; a first snapshot holds where the source begins."""
+        if self.sink is not None:
+            self._of_sink(self.sink.open)
+        began = self._of_source(lambda: self.source.open(self._position))
+        if began is not None and self._position is None:
+            self._position = began
+        self._save(wait=True)
+
+    def _read(self, ticks: int) -> Batch | None:
+        return self._of_source(lambda: self.source.read(ticks, self._wait))
+
+    def _take(self, batch: Batch) -> None:
+        if len(batch):
+            start = time.perf_counter()
+            forecasts, bounds = learn(self.model, batch, self.horizon, self.alpha)
+            learned = time.perf_counter()
+            self.metrics.learning_seconds += learned - start
+            self.metrics.ticks += len(batch)
+            self.metrics.batches += 1
+            if self.sink is not None:
+                sink = self.sink
+                self._of_sink(lambda: sink.write(batch, forecasts, bounds))
+                self.metrics.forecasts += len(batch)
+                self.metrics.writing_seconds += time.perf_counter() - learned
+        if batch.rejected:
+            self.metrics.rejected += len(batch.rejected)
+            _log.warning(
+                "%d messages are no ticks; %s: %s", len(batch.rejected), *batch.rejected[0][:2]
+            )
+            if self._dead_letters is not None:
+                self._dead_letters.write(batch.rejected)
+        self._position = batch.position
+
+    def _save_if_due(self) -> None:
+        if self._snapshots is not None and self._snapshots.writing:
+            return
+        self._acknowledge()
+        if time.monotonic() - self._saved_at >= self._snapshot_seconds:
+            self._save(wait=False)
+
+    def _save(self, wait: bool) -> None:
+        """Make a snapshot unless the last holds everything."""
+        if self._snapshots is None:
+            return
+        self._snapshots.finish()
+        if self._position != self._saved:
+            position = {"options": self._options, "source": self._position}
+            self._snapshots.save(self.model, position, wait)
+            self._saved = self._position
+            self.metrics.snapshots += 1
+        self._saved_at = time.monotonic()
+
+    def _acknowledge(self) -> None:
+        """Acknowledge what is safe."""
+        safe = self._position
+        if self._snapshots is not None:
+            self._snapshots.finish()
+            safe = self._saved
+        if safe is not None and safe != self._acknowledged:
+            self._of_source(lambda: self.source.acknowledge(safe))
+            self._acknowledged = safe
+            self.metrics.acknowledgements += 1
+
+    def _of_source(self, action: Callable[[], _Result]) -> _Result | None:
+        """Do something with the source; None if the run is to stop before that succeeds."""
+
+        def reopen() -> None:
+            self.source.close()
+            self.source.open(self._position)
+
+        def count() -> None:
+            self.metrics.source_errors += 1
+
+        try:
+            return self._retried(action, reopen, count)
+        except _UndeliveredError:
+            return None
+
+    def _of_sink(self, action: Callable[[], None]) -> None:
+        """Do something with the sink, as often as it takes."""
+        sink = self.sink
+        assert sink is not None
+
+        def reopen() -> None:
+            sink.close()
+            sink.open()
+
+        def count() -> None:
+            self.metrics.sink_errors += 1
+
+        self._retried(action, reopen, count)
+
+    def _retried(
+        self,
+        action: Callable[[], _Result],
+        reopen: Callable[[], object],
+        count: Callable[[], None],
+    ) -> _Result:
+        pause, lost = SHORTEST, False
+        while True:
+            try:
+                if lost:
+                    reopen()
+                return action()
+            except ConnectionError as error:
+                lost = True
+                count()
+                if self._stopping.is_set():
+                    raise _UndeliveredError from error
+                seconds = pause * random.uniform(0.5, 1)
+                _log.warning("%s; connecting again in %.1f s", error, seconds)
+                self._stopping.wait(seconds)
+                pause = min(2 * pause, LONGEST)
+
+    def _close_files(self) -> None:
+        try:
+            if self._snapshots is not None:
+                self._snapshots.close()
+        finally:
+            if self._dead_letters is not None:
+                self._dead_letters.close()
+
+
+def learn(
+    model: Any, batch: Batch, horizon: int, alpha: float | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Let a model learn a batch.
+
+    Returns forecasts (T, K) made once each tick was learned, of the values that follow it in its
+    stream, and the ends of intervals (T, 2, K), or None without `alpha`.
+    """
+    given = batch.values, batch.features, batch.timestamps, horizon, alpha
+    keys = batch.keys
+    if keys is None:
+        made = model.learn_many(*given)
+        newest, following = [len(batch) - 1], np.arange(1, len(batch))
+        earlier = following - 1
+    else:
+        made = model.learn_many(keys, *given)
+        last: dict[str, int] = {}
+        pairs = []  # of ticks of a stream, one after the other
+        for n, key in enumerate(keys):
+            if key in last:
+                pairs.append((last[key], n))
+            last[key] = n
+        newest = list(last.values())
+        earlier, following = np.array(pairs, np.int64).reshape(-1, 2).T
+
+    def after(before: np.ndarray, made_last: Any) -> np.ndarray:
+        """What was made before a tick of a stream was made after the one before it."""
+        rows = np.empty_like(before)
+        rows[earlier] = before[following]
+        rows[newest] = made_last
+        return rows
+
+    of = {} if keys is None else {"keys": list(last)}
+    before, bounds = (made, None) if alpha is None else made
+    forecasts = after(before, model.forecast(horizon, **of))
+    if bounds is not None:
+        ends = np.array(model.forecast_interval(horizon, alpha, **of))
+        bounds = after(bounds, ends.T if keys is None else ends)
+    return forecasts, bounds

@@ -1,0 +1,59 @@
+"""A live run of a model that counts, until it is ended or killed: SOURCE SINK STATE."""
+
+import logging
+import signal
+import sys
+import threading
+
+import numpy as np
+
+from streamlstm import encoding
+from streamlstm.address import Address
+from streamlstm.connector import connector
+from streamlstm.live import LiveRun
+from streamlstm.payload import Fields
+
+
+class Counter:
+    """Counts the ticks of each value it has learned, and the order they came in."""
+
+    def __init__(self):
+        self.values = []
+        self._lock = threading.Lock()
+
+    def learn_many(self, keys, values, features, timestamps, horizon, alpha):
+        self.values += map(int, values)
+        return np.column_stack([values] * horizon)
+
+    def forecast(self, horizon, keys):
+        return np.zeros((len(keys), horizon))
+
+    def _state(self):
+        return {"values": self.values}
+
+    def __setstate__(self, state):
+        self.__init__()
+        self.values = state["values"]
+
+
+encoding._MODULES["Counter"] = "live_counter"  # so that a snapshot may hold one
+
+
+def main(source, sink, state):
+    logging.basicConfig()
+    source, sink = Address(source), Address(sink)
+    run = LiveRun(
+        Counter(),
+        connector("source", source).from_address(source, Fields(key="key")),
+        connector("sink", sink).from_address(sink),
+        state,
+        batch_ticks=100,
+        snapshot_seconds=0.05,
+    )
+    signal.signal(signal.SIGTERM, lambda *_: run.stop())
+    run.run()
+
+
+if __name__ == "__main__":
+    sys.modules["live_counter"] = sys.modules["__main__"]
+    main(*sys.argv[1:])

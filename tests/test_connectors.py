@@ -1,0 +1,90 @@
+"""Every connector keeps the contract."""
+
+import json
+
+import pytest
+from jsonl_connector import LinesSink, LinesSource
+from servers import RedisServer
+from streamlstm_connectors.redis import RedisSink, RedisSource
+
+from streamlstm.address import Address
+from streamlstm.connector import connector
+from streamlstm.contract import FIELDS, SinkContract, SourceContract
+from streamlstm.errors import ParameterError
+
+
+class TestLinesSource(SourceContract):
+    @pytest.fixture(autouse=True)
+    def _file(self, tmp_path):
+        self.path = tmp_path / "ticks.jsonl"
+        self.path.touch()
+
+    def make(self):
+        return LinesSource.from_address(Address(f"jsonl://{self.path}"), FIELDS)
+
+    def send(self, messages):
+        with self.path.open("a") as file:
+            file.writelines(json.dumps(message) + "\n" for message in messages)
+
+
+class TestLinesSink(SinkContract):
+    @pytest.fixture(autouse=True)
+    def _file(self, tmp_path):
+        self.path = tmp_path / "forecasts.jsonl"
+
+    def make(self):
+        return LinesSink.from_address(Address(f"jsonl://{self.path}"))
+
+    def delivered(self):
+        lines = map(json.loads, self.path.read_text().splitlines())
+        return [(line["id"], line["forecast"]) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory):
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+class _OfRedis:
+    @pytest.fixture(autouse=True)
+    def _stream(self, redis_server, request):
+        self.client = redis_server.client()
+        self.address = Address(redis_server.address(request.node.name))
+
+    @property
+    def stream(self):
+        return self.address.path
+
+
+class TestRedisSource(_OfRedis, SourceContract):
+    def make(self):
+        return RedisSource.from_address(self.address, FIELDS)
+
+    def send(self, messages):
+        for message in messages:
+            self.client.xadd(self.stream, message)
+
+
+class TestRedisSink(_OfRedis, SinkContract):
+    def make(self):
+        return RedisSink.from_address(self.address)
+
+    def delivered(self):
+        entries = self.client.xrange(self.stream)
+        return [(fields["id"], json.loads(fields["forecast"])) for _, fields in entries]
+
+
+@pytest.mark.parametrize(
+    ("kind", "address", "message"),
+    [
+        ("source", "carrier-pigeon://here/loft", "no source is installed for carrier-pigeon"),
+        ("source", "csv://here/file", "no source is installed for csv"),
+        ("sink", "redis", "expected an address"),
+        ("sink", "redis://here:port/x", "is no address"),
+        ("sink", "redis://${NOWHERE_SET}/x", "NOWHERE_SET"),
+    ],
+)
+def test_addresses_that_lead_nowhere(kind, address, message):
+    with pytest.raises(ParameterError, match=message):
+        connector(kind, Address(address))

@@ -1,0 +1,205 @@
+"""The runner of live sources, with systems that fail when they are told to."""
+
+import asyncio
+import logging
+import threading
+
+import numpy as np
+import pytest
+from live_counter import Counter
+
+from streamlstm import ForecasterFleet, LSTMForecaster, live, snapshot
+from streamlstm.live import LiveRun
+from streamlstm.payload import Fields, Parser
+from streamlstm.stream import Batch
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch):
+    monkeypatch.setattr(live, "SHORTEST", 0.001)
+    monkeypatch.setattr(live, "LONGEST", 0.004)
+
+
+class Lines:
+    """A source of the numbers from 0 on; `failures` says which of its calls lose the connection."""
+
+    def __init__(self, count, failures=()):
+        self.count = count
+        self.failures = set(failures)
+        self.calls = 0
+        self.acknowledged = []
+        self._parser = Parser(Fields(key="key"))
+        self._at = None
+
+    def _call(self):
+        self.calls += 1
+        if self.calls in self.failures:
+            self._at = None
+            raise ConnectionError("the line is dead")
+
+    def open(self, position):
+        self._call()
+        self._at = position or 0
+        return self._at
+
+    def read(self, ticks, seconds):
+        self._call()
+        numbers = range(self._at, min(self._at + ticks, self.count))
+        if not numbers:
+            return None
+        self._at = numbers.stop
+        messages = [f'{{"key": "a", "value": {n}}}'.encode() for n in numbers]
+        return self._parser.batch([str(n) for n in numbers], messages, 1, self._at)
+
+    def acknowledge(self, position):
+        self._call()
+        self.acknowledged.append(position)
+
+    def close(self):
+        self._at = None
+
+
+class Box:
+    """A sink that keeps what it is given; `failures` of its calls lose the connection."""
+
+    def __init__(self, failures=()):
+        self.failures = set(failures)
+        self.calls = 0
+        self.ids = []
+        self.rows = []
+
+    def _call(self):
+        self.calls += 1
+        if self.calls in self.failures:
+            raise ConnectionError("the box is shut")
+
+    def open(self):
+        self._call()
+
+    def write(self, batch, forecasts, bounds):
+        self._call()
+        self.ids += batch.ids
+        self.rows += forecasts.tolist()
+
+    def close(self):
+        pass
+
+
+def test_lost_connections_lose_and_repeat_nothing(tmp_path):
+    source, sink = Lines(100, range(2, 40, 3)), Box(range(2, 30, 2))
+    run = LiveRun(Counter(), source, sink, tmp_path, batch_ticks=5, snapshot_seconds=0)
+    run.run(100)
+    assert run.model.values == [*range(100)]
+    assert list(map(int, sink.ids)) == [*range(100)]
+    assert source.acknowledged == sorted(set(source.acknowledged))
+    assert source.acknowledged[-1] == 100
+    assert run.metrics.source_errors == len(source.failures)
+    assert run.metrics.sink_errors == len(sink.failures)
+    assert (run.metrics.ticks, run.metrics.forecasts, run.metrics.batches) == (100, 100, 20)
+
+
+def test_waits_grow_to_a_limit(caplog):
+    with caplog.at_level(logging.WARNING):
+        LiveRun(Counter(), Lines(1, range(1, 30)), batch_ticks=1).run(1)
+    waits = [float(record.args[1]) for record in caplog.records]
+    assert len(waits) == 29
+    for wait, most in zip(waits, [0.001, 0.002] + 27 * [0.004], strict=True):
+        assert most / 2 <= wait <= most
+    assert len(set(waits)) > 20  # so that runs do not come all at once
+
+
+def test_ends_while_a_sink_is_gone_and_its_ticks_come_again(tmp_path):
+    sink = Box(range(3, 10**6))
+    run = LiveRun(Counter(), Lines(30), sink, tmp_path, batch_ticks=10)
+    threading.Timer(0.1, run.stop).start()
+    run.run()
+    assert len(sink.ids) == 10
+    source, sink = Lines(30), Box()
+    again = LiveRun(Counter(), source, sink, tmp_path)
+    again.run(30)
+    assert again.model.values == [*range(30)]
+    assert len(sink.ids) == 30
+
+
+def test_ends_while_a_source_is_gone_and_keeps_what_it_has(tmp_path):
+    run = LiveRun(Counter(), Lines(30, range(3, 10**6)), None, tmp_path, batch_ticks=10)
+    threading.Timer(0.1, run.stop).start()
+    run.run()
+    source = Lines(30)
+    again = LiveRun(Counter(), source, None, tmp_path)
+    assert again.model.values == [*range(10)]
+    again.run(20)
+    assert again.model.values == [*range(30)]
+    assert source.acknowledged[-1] == 30
+
+
+def test_other_errors_end_the_run_and_nothing_counts_twice(tmp_path, monkeypatch):
+    def stumbling(model, batch, *rest):
+        if batch.values[0] == 20:
+            raise ZeroDivisionError
+        return learn(model, batch, *rest)
+
+    learn = live.learn
+    monkeypatch.setattr(live, "learn", stumbling)
+    source = Lines(30)
+    with pytest.raises(ZeroDivisionError):
+        LiveRun(Counter(), source, None, tmp_path, batch_ticks=10, snapshot_seconds=0).run()
+    monkeypatch.undo()
+    again = LiveRun(Counter(), source, None, tmp_path)
+    again.run(30 - len(again.model.values))
+    assert again.model.values == [*range(30)]
+
+
+def test_a_snapshot_that_fails_is_not_acknowledged(tmp_path, monkeypatch):
+    source = Lines(30)
+    run = LiveRun(Counter(), source, None, tmp_path, batch_ticks=10, snapshot_seconds=0)
+
+    def full(path, pieces):
+        if path.name.startswith("00000002"):
+            raise OSError("no space left")
+        return write(path, pieces)
+
+    write = snapshot._write
+    monkeypatch.setattr(snapshot, "_write", full)
+    with pytest.raises(OSError, match="no space"):
+        run.run(30)
+    assert set(source.acknowledged) <= {0}
+    monkeypatch.setattr(snapshot, "_write", write)
+    again = LiveRun(Counter(), Lines(30), None, tmp_path)
+    again.run(30)
+    assert again.model.values == [*range(30)]
+
+
+def test_a_coroutine_may_drive_it():
+    async def drive():
+        run = LiveRun(Counter(), Lines(30))
+        done = asyncio.create_task(asyncio.to_thread(run.run))
+        while run.metrics.ticks < 30:
+            await asyncio.sleep(0.01)
+        run.stop()
+        await done
+        return run.model.values
+
+    assert asyncio.run(drive()) == [*range(30)]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_forecasts_are_those_of_a_model_that_has_learned_the_tick(several):
+    def model():
+        one = LSTMForecaster(hidden_size=4, window=5, preset="fast", season=None, horizon=2)
+        return ForecasterFleet(one) if several else one
+
+    values = np.sin(np.arange(60.0))
+    keys = [["a", "b", "c", "a"][n % 4] for n in range(60)] if several else None
+    batch = Batch(values, {}, None, [""] * 60, keys)
+    forecasts, bounds = live.learn(model(), batch, 2, 0.1)
+    one = model()
+    for n in range(60):
+        if several:
+            one.learn_many([keys[n]], values[n : n + 1])
+            expected = one.forecast(2, [keys[n]])[0], one.forecast_interval(2, 0.1, [keys[n]])[0]
+        else:
+            one.learn_one(values[n])
+            expected = one.forecast(2), np.array(one.forecast_interval(2, 0.1)).T
+        np.testing.assert_array_equal(forecasts[n], expected[0])
+        np.testing.assert_array_equal(bounds[n], expected[1])
