@@ -19,15 +19,16 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import harness
+import numba
 import numpy as np
 
 from streamlstm.kernels import cells, network, rules
-from streamlstm.kernels.jit import jit, jit_apart, jit_reduction
+from streamlstm.kernels.jit import ELEMENTWISE, REDUCTION
 from streamlstm.layout import CLOCK, Settings, network_views
 from streamlstm.network import Network, check_settings
 
@@ -92,6 +93,13 @@ def zero_state() -> State:
     state = State(*(np.zeros(size) for size in (*now, *[(CELLS, N)] * 3)))
     state.inputs[-1] = state.shown[-1] = 1
     return state
+
+
+# As the package compiles its kernels, but these make arrays and draw random numbers.
+_compiled = partial(numba.njit, error_model="numpy", nogil=True)
+jit = _compiled(fastmath=ELEMENTWISE, forceinline=True)
+jit_reduction = _compiled(fastmath=REDUCTION, forceinline=True)
+jit_apart = _compiled(fastmath=ELEMENTWISE)
 
 
 @jit

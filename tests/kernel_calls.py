@@ -8,6 +8,7 @@ import numpy as np
 
 from streamlstm.kernels import replay, rules
 from streamlstm.kernels.jit import jit
+from streamlstm.kernels.linear import copy
 from streamlstm.kernels.loss import LOSSES
 from streamlstm.kernels.network import advance, learn
 from streamlstm.kernels.optimizer import OPTIMIZERS
@@ -42,7 +43,7 @@ def _calls(cell: type, rule: type) -> Calls:
         net = network_views(kind, settings, weights, memory, scratch, clock)
         for t in range(xs.shape[0]):
             advance(net, xs[t])
-            outputs[t] = net.memory.output
+            copy(outputs[t], net.memory.output)
             learn(net, targets[t])
 
     @jit

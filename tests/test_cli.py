@@ -531,7 +531,7 @@ def test_many_streams_may_share_a_network(streamlstm, wide, tmp_path):
     options = [wide, "--wide", *SMALL, "--json", "--weights", "shared"]
     code, out, _ = streamlstm("replay", *options, "--output", tmp_path / "shared.csv")
     assert code == 0
-    assert json.loads(out)["streams"] == 3
+    assert json.loads(out)["streams"] == 5
     streamlstm("replay", *options[:-2], "--output", tmp_path / "private.csv")
     whole = (tmp_path / "shared.csv").read_bytes()
     assert whole != (tmp_path / "private.csv").read_bytes()
