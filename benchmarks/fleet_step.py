@@ -7,6 +7,8 @@ for the gradient and calculates the head as well. Run with `python benchmarks/fl
 import argparse
 import itertools
 import os
+import subprocess
+import sys
 
 import harness
 import numba
@@ -78,19 +80,35 @@ def torch_cell(H: int, threads: int) -> peers.Call:
     return step
 
 
+SIDES = {"ours": ours, "LSTMCell": torch_cell}
+
+
+def in_a_process(side: str, H: int, threads: int, seconds: float) -> float:
+    """Microseconds of a step in a process of its own: pools of threads hinder each other."""
+    command = [sys.executable, __file__, side, str(H), str(threads), "--seconds", str(seconds)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("side", nargs="*", help="one of ours, LSTMCell; H; threads")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.3)
     arguments = parser.parse_args()
+    if arguments.side:
+        side, H, threads = arguments.side
+        call = {side: SIDES[side](int(H), int(threads))}
+        print(harness.in_turns(call, 3, arguments.seconds)[side].median)
+        return
     rows, data = [], []
     for H, threads in itertools.product(SIZES, sorted({1, os.cpu_count() or 1})):
-        sides = {"ours": ours(H, threads)}
-        sides |= harness.available({"LSTMCell": torch_cell}, H, threads)
-        figures = harness.in_turns(sides, arguments.rounds, arguments.seconds)
+        taken: dict[str, list[float]] = {side: [] for side in SIDES}
+        for _ in range(arguments.rounds):
+            for side in SIDES:
+                taken[side].append(in_a_process(side, H, threads, arguments.seconds))
+        figures = {side: harness.Figures(us) for side, us in taken.items()}
         rows.append([str(H), str(threads), *harness.compared(figures, "ours", ["LSTMCell"])])
-        us = {name: f.rounds for name, f in figures.items()}
-        data.append({"H": H, "threads": threads, "us": us})
+        data.append({"H": H, "threads": threads, "us": taken})
     title = f"One step of {STREAMS:,} streams that share weights, microseconds, and ratio"
     header = ["H", "threads", "ours", "PyTorch LSTMCell"]
     harness.report("fleet_step", title, header, rows, data)
