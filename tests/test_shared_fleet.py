@@ -36,7 +36,7 @@ def fleet_of(values, **parameters):
     return fleet
 
 
-@pytest.mark.parametrize("parameters", [{}, {"num_layers": 2, "hidden_size": 20}])
+@pytest.mark.parametrize("parameters", [{}, {"num_layers": 2, "hidden_size": 20}, {"cell": "gru"}])
 def test_a_single_stream_equals_a_forecaster_to_the_last_bit(parameters):
     """The product of several rows gives the same bits as that of one; a mean of one is itself."""
     model, values = small(drift=False, **parameters), values_of()[:, 0]
