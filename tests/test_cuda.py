@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import cuda_kernels
@@ -15,11 +14,6 @@ from streamlstm.errors import DeviceError, MissingPackageError, ParameterError
 from streamlstm.kernels import cuda as kernels
 
 HERE = Path(__file__).parent
-# What `pip install streamlstm[dev]` brings; on a CI machine it must be there.
-compiler = pytest.mark.skipif(
-    find_spec("numba_cuda") is None and "CI" not in os.environ,
-    reason="CUDA kernels are not compiled: pip install 'streamlstm[dev]'",
-)
 # Registers of a thread, with some room for other versions of the compilers.
 REGISTERS = {
     "learn_private, staged": 96,
@@ -50,7 +44,6 @@ def test_kernels_are_right_under_the_simulator():
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-@compiler
 @pytest.mark.parametrize("name", REGISTERS)
 @pytest.mark.parametrize("capability", [(8, 0), (9, 0)])
 def test_kernels_compile_without_float64_and_without_spills(name, capability):
