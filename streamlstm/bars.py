@@ -37,9 +37,9 @@ class _Open(NamedTuple):
 class _Closed(NamedTuple):
     """Room for as many closed bars as there are ticks."""
 
-    ticks: np.ndarray  # (T,) those that close them
     ends: np.ndarray  # (T,)
     bars: np.ndarray  # (T, C, SLOTS)
+    by: np.ndarray  # (T,) whether a tick closes the next of them
     late: np.ndarray  # (T,) whether a tick comes after its bar
 
 
@@ -56,6 +56,7 @@ def _add(
     N = 0
     for t in range(T):
         r = rows[t]
+        closed.by[t] = False
         closed.late[t] = open.ticks[r] > 0 and ends[t] < open.ends[r]
         if closed.late[t]:
             continue
@@ -90,7 +91,7 @@ def _close(open: _Open, r: int, closed: _Closed, n: int, t: int) -> None:
             closed.bars[n, c, slot] = open.bars[r, c, slot]
             open.bars[r, c, slot] = 0.0
     closed.ends[n] = open.ends[r]
-    closed.ticks[n] = t
+    closed.by[t] = True
     open.ticks[r] = 0
 
 
@@ -167,21 +168,17 @@ class Bars:
         T, columns = len(batch), self._columns_of(batch)
         ends = self._ends_of(batch)
         rows = self._rows_of(batch.keys, T)
-        bars, late = np.empty((T, *self._open.bars.shape[1:])), np.empty(T, np.bool_)
-        closed = _Closed(np.empty(T, np.int64), np.empty(T, np.int64), bars, late)
+        bars = np.empty((T, *self._open.bars.shape[1:]))
+        by, late = np.empty(T, np.bool_), np.empty(T, np.bool_)
+        closed = _Closed(np.empty(T, np.int64), bars, by, late)
         N = _add(columns, rows, ends, self._most, self._open, closed)
-        value, *features = [_summary(closed.bars[:N, c], kind) for c, kind in self._wanted]
-        times, closers = batch.timestamps, closed.ticks[:N].tolist()
-        if times is not None:
-            times = closed.ends[:N] if self._nanoseconds else times[closers]
+        value, *features = [_summary(bars[:N, c], kind) for c, kind in self._wanted]
+        closers = batch.chosen(by)
         return replace(
-            batch,
+            closers,
             values=value,
             features=dict(zip(self.features, features, strict=True)),
-            timestamps=times,
-            labels=[batch.labels[t] for t in closers],
-            keys=None if batch.keys is None else [batch.keys[t] for t in closers],
-            ids=None if batch.ids is None else [batch.ids[t] for t in closers],
+            timestamps=closed.ends[:N] if self._nanoseconds else closers.timestamps,
             rejected=batch.rejected + self._rejected(batch, late),
         )
 
@@ -239,7 +236,8 @@ class Bars:
         self.late += len(rejected)
         return tuple(rejected)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
+        """What a snapshot holds: numbers, text and arrays."""
         ticks, ends, bars = (each[: len(self._rows)].copy() for each in self._open)
         return {
             "every": self.every,
@@ -252,11 +250,15 @@ class Bars:
             "bars": bars,
         }
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["every"], state["value"], state["features"])  # type: ignore[misc]
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state of bars that are made alike, else a ParameterError."""
+        for name in ("every", "value", "features"):
+            own = getattr(self, name)
+            if state[name] != own:
+                raise ParameterError(f"the bars to go on with have {name} {state[name]}, not {own}")
         self.late = state["late"]
         self._rows = {key: row for row, key in enumerate(state["keys"])}
-        self._open = _Open(state["ticks"], state["ends"], state["bars"])
+        self._open = _Open(*(state[name].copy() for name in _Open._fields))
 
 
 def _span(every: str | int) -> tuple[int, int]:

@@ -3,7 +3,6 @@
 import copy
 import json
 import math
-import pickle
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
@@ -13,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlstm import encoding
 from streamlstm.bars import KINDS, Bars
 from streamlstm.encoding import Decoder, Encoder
 from streamlstm.errors import InputError, ParameterError
@@ -134,19 +132,16 @@ def streams(draw):
 
 
 def stored(bars):
-    """As a snapshot gives them back."""
+    """As they go on from a snapshot."""
     encoder = Encoder()
-    node = json.loads(json.dumps(encoder.value(bars)))
-    return Decoder(memoryview(b"".join(encoder.arrays))).value(node)
+    node = json.loads(json.dumps(encoder.value(bars.state())))
+    return restored(bars, Decoder(memoryview(b"".join(encoder.arrays))).value(node))
 
 
-def pickled(bars):
-    return pickle.loads(pickle.dumps(bars))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _snapshots_hold_bars():
-    encoding._MODULES["Bars"] = ".bars"
+def restored(bars, state=None):
+    again = Bars(bars.every, bars.value, bars.features)
+    again.restore(state or bars.state())
+    return again
 
 
 @settings(derandomize=True, max_examples=500, deadline=None)
@@ -154,7 +149,7 @@ def _snapshots_hold_bars():
     streams(),
     st.sampled_from(["1ms", "7ms", "1s", 1, 2, "7"]),
     st.lists(st.integers(0, 40)),
-    st.sampled_from([None, stored, pickled, copy.copy]),
+    st.sampled_from([None, stored, restored, copy.deepcopy]),
 )
 def test_any_batches_and_any_cuts_give_the_bars_of_the_twin(stream, every, cuts, resumed):
     bars, made = Bars(every, "close", FEATURES), []
@@ -249,7 +244,7 @@ def test_bars_are_those_of_pandas():
 def test_a_batch_that_cannot_be_used_changes_nothing():
     bars = Bars("1s", features=["size:sum"])
     bars.update(ticks([1], [0], size=[1]))
-    before = rows([copy.copy(bars).update(ticks([2], [SECOND], size=[2]))])
+    before = rows([restored(bars).update(ticks([2], [SECOND], size=[2]))])
     with pytest.raises(InputError, match="need the feature 'size' of ticks; they have volume"):
         bars.update(ticks([5], [0], "b", volume=[5]))
     with pytest.raises(InputError, match="bars of 1s need ticks with timestamps"):
@@ -270,6 +265,20 @@ def test_what_is_no_summary_is_refused(name):
     for wanted in ({"value": name}, {"features": [name]}):
         with pytest.raises(ParameterError, match=f"or FEATURE:sum, not '{name}'"):
             Bars("1s", **wanted)
+
+
+def test_what_goes_on_is_made_alike():
+    state = Bars("1s", "high", ["low"]).state()
+    for other in (Bars("2s", "high", ["low"]), Bars("1s", "high"), Bars("1s", "low", ["low"])):
+        with pytest.raises(ParameterError, match=r"have (every|value|features)"):
+            other.restore(state)
+
+
+def test_what_closes_a_bar_gives_it_its_sequence_number():
+    numbers = np.array([7, 8, 9, 11])
+    made = replace(ticks([1, 2, 3, 4], SECOND * np.arange(4)), sequence=numbers, missed=1)
+    batch = Bars("2s").update(made)
+    assert (batch.sequence.tolist(), batch.missed) == ([9], 1)
 
 
 def test_a_feature_stands_once():
