@@ -4,11 +4,12 @@ import os
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from .errors import ParameterError
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
+_PASSWORD = re.compile(r"(://[^:/?]*:)[^/?]*@")
 
 
 class Address:
@@ -35,30 +36,46 @@ class Address:
     """
 
     def __init__(self, text: str, environment: Mapping[str, str] = os.environ):
-        def filled(part: str | None) -> str | None:
-            return None if part is None else _VARIABLE.sub(value, unquote(part))
+        def filled(part: str) -> str:
+            literal = _VARIABLE.split(part)
+            literal[::2] = map(unquote, literal[::2])
+            literal[1::2] = map(value, literal[1::2])
+            return "".join(literal)
 
-        def value(name: re.Match[str]) -> str:
-            if name[1] not in environment:
-                raise ParameterError(f"{text} needs the environment variable {name[1]}")
-            return environment[name[1]]
+        def value(name: str) -> str:
+            if name not in environment:
+                raise ParameterError(f"{self} needs the environment variable {name}")
+            return environment[name]
 
         try:
             parts = urlsplit(text)
             self.port = parts.port
-        except ValueError as error:
-            raise ParameterError(f"{text!r} is no address: {error}") from error
+            if parts.netloc.endswith(":"):  # more likely the beginning of a password than no port
+                raise ValueError
+        except ValueError:
+            raise ParameterError(
+                f"{_guarded(text)!r} is no address: a port is a number up to 65535, and a user or "
+                "password has %2F, %3F, %23, %40 and %3A for / ? # @ and :"
+            ) from None  # the cause says all of it
         if not parts.scheme or "://" not in text:
-            raise ParameterError(f"expected an address such as redis://host/stream, got {text!r}")
-        self.scheme = parts.scheme
-        self.host = filled(parts.hostname)
-        self.user = filled(parts.username)
-        self.password = filled(parts.password)
-        self.path = filled(parts.path.removeprefix("/")) or ""
-        self._query = {name: filled(each) or "" for name, each in parse_qsl(parts.query, True)}
+            raise ParameterError(
+                f"expected an address such as redis://host/stream, got {_guarded(text)!r}"
+            )
         self._shown = text
         if parts.password and not _VARIABLE.fullmatch(parts.password):
-            self._shown = text.replace(f":{parts.password}@", ":***@", 1)
+            self._shown = _PASSWORD.sub(r"\1***@", text, count=1)
+        self.scheme = parts.scheme
+        # Not that of parts, which is in small letters, as no variable may be.
+        host = re.match(r"\[(.*)\]|[^:]*", parts.netloc.rpartition("@")[2])
+        self.host = None if not host else filled(host[1] or host[0]) or None
+        self.user = None if parts.username is None else filled(parts.username)
+        self.password = None if parts.password is None else filled(parts.password)
+        self.path = filled(parts.path.removeprefix("/"))
+        pairs = [pair.partition("=") for pair in parts.query.split("&") if pair]
+        self._query = {
+            filled(name.replace("+", " ")): filled(each.replace("+", " "))
+            for name, _, each in pairs
+        }
 
     def options(self, **defaults: Any) -> dict[str, Any]:
         """What stands behind the `?`, in the types of the defaults; ParameterError for others."""
@@ -75,3 +92,8 @@ class Address:
 
     def __str__(self) -> str:
         return self._shown
+
+
+def _guarded(text: str) -> str:
+    """Something that is no address, without what may be a password in it."""
+    return re.sub(":.*@", ":***@", text, flags=re.DOTALL)

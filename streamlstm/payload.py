@@ -202,6 +202,10 @@ def _key(record: Mapping[Any, Any], name: str) -> str:
         raise _NoTickError(f"{name}: missing")
     if type(value) is not str:
         raise _NoTickError(f"{name}: {_kind(value)}, not text")
+    if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise _NoTickError(
+            f"{name}: {_short(value)} is not Unicode"
+        )  # JSON may hold half of a letter
     return value
 
 

@@ -344,7 +344,11 @@ class CSVSource:
         else:
             numbers = pd.to_numeric(column, errors="coerce")
             times = pd.to_datetime(numbers, unit=self._epoch_unit, utc=True, errors="coerce")
-        self._refuse(column, times.isna(), rows_before, "is not a timestamp, ISO 8601 or epoch")
+        known = times.between(
+            pd.Timestamp.min.tz_localize("UTC"), pd.Timestamp.max.tz_localize("UTC")
+        )
+        why = "is not a timestamp, ISO 8601 or epoch, from 1677 to 2262"
+        self._refuse(column, ~known, rows_before, why)
         return times.dt.as_unit("ns").astype(np.int64).to_numpy()
 
     def _refuse(self, column: pd.Series, bad: pd.Series, rows_before: int, why: str) -> None:
