@@ -70,7 +70,3 @@ class Batch:
             ids=None if self.ids is None else list(compress(self.ids, mask)),
             sequence=None if self.sequence is None else self.sequence[mask],
         )
-
-
-class EndOfStream(Exception):  # noqa: N818
-    """Nothing more will come of a source."""

@@ -57,8 +57,8 @@ class FileSource:
     def of(cls, kind: type[TableSource], address: Address, fields: Fields) -> Self:
         """Make one that reads files of a kind; opens nothing."""
         options = address.options(speed=0.0)
-        if fields.value is None:
-            raise ParameterError(f"{address}: rows have columns, so name one with value")
+        if fields.sequence is not None:
+            raise ParameterError(f"{address}: each row of a file is new; leave sequence out")
         if options["speed"] and fields.time is None:
             raise ParameterError(
                 f"{address}: speed needs a column of timestamps: name it with time"

@@ -27,6 +27,12 @@ try:
 except ImportError as error:
     raise MissingPackageError("Parquet needs: pip install streamlstm[parquet]") from error
 
+_NUMBERS = (
+    *(pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean),
+    pa.types.is_null,
+)
+_TEXTS = pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view
+
 
 class ParquetSource(TableSource):
     """Batches of ticks from a Parquet file.
@@ -68,7 +74,8 @@ class ParquetSource(TableSource):
             if rows is None:
                 return pd.DataFrame(columns=flat)
             texts = {name: self._text(rows.column(name)) for name in flat}
-        return pd.DataFrame({name: text.mask(text.isin(MISSING)) for name, text in texts.items()})
+            frame = pd.DataFrame(texts, index=range(len(rows)))
+        return frame.mask(frame.isin(MISSING))
 
     def _frames(self) -> Iterator[pd.DataFrame]:
         names = [name for name in (self.time, self.key, *self.targets, *self.features) if name]
@@ -89,20 +96,21 @@ class ParquetSource(TableSource):
         kind = column.type
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
-        temporal = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
-        if pa.types.is_nested(kind) or (temporal and name in (*self.targets, *self.features)):
-            wanted = "numbers" if name in (*self.targets, *self.features) else "text or times"
-            raise DataError(f"{self.path}: column {name!r} holds {kind}, not {wanted}")
-        if name == self.time and temporal:
-            if pa.types.is_date(kind):
-                column = column.cast(pa.timestamp("ms"))
-            return pd.to_datetime(column.to_pandas(), utc=True)
         if name in (self.time, self.key):
+            if pa.types.is_nested(kind):
+                raise DataError(f"{self.path}: column {name!r} holds {kind}, not text or times")
+            if name == self.time and (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+                if pa.types.is_date(kind):
+                    column = column.cast(pa.timestamp("ms"))
+                return pd.to_datetime(column.to_pandas(), utc=True)
             return self._text(column)
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        if any(of_kind(kind) for of_kind in _NUMBERS):
+            numbers = column.cast(pa.float64(), safe=False)  # rounds what has more than 53 bits
+            return pd.Series(numbers.to_numpy(zero_copy_only=False))
+        if any(of_kind(kind) for of_kind in _TEXTS):
             text = self._text(column)
             return text.mask(text.isin(MISSING))
-        return pd.Series(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+        raise DataError(f"{self.path}: column {name!r} holds {kind}, not numbers")
 
     def _text(self, column: Any) -> "pd.Series[str]":
         return column.cast(pa.string()).to_pandas().astype("str")

@@ -95,7 +95,7 @@ class TableSource(ABC):
         self.warnings: list[str] = []
         self.columns = self._header()
         sample = self._sample()
-        if sample.empty:
+        if len(sample) == 0:
             raise DataError(f"{self.path} has a header but no rows")
         self.time = _guess_time(sample, key) if time == AUTO else time
         if target == AUTO:
@@ -258,6 +258,8 @@ class TableSource(ABC):
         if bad.any():
             row = int(np.argmax(bad.to_numpy()))
             cell = column.iloc[row]
+            if isinstance(cell, pd.Timestamp):
+                cell = str(cell.to_datetime64())  # which can show any year
             text = "an empty cell" if pd.isna(cell) or cell == "" else repr(cell)
             raise DataError(f"{self._where(rows_before + row, column.name)}: {text} {why}")
 
