@@ -3,6 +3,9 @@
 postgresql://user:${PASSWORD}@host:5432/database?table=forecasts; see docs/connectors/databases.md.
 """
 
+import os
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -23,7 +26,7 @@ except ImportError as error:
     raise MissingPackageError("PostgreSQL needs: pip install streamlstm[postgresql]") from error
 
 SECONDS = 5  # for the server to answer
-LONGEST = 30  # seconds that a statement may wait for locks
+LONGEST = 30  # seconds that a statement may take, with waiting for locks
 LONGEST_NAME = 63  # bytes; the server cuts off what is longer
 MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 # What the server and client say, who give no code for it, where no waiting helps.
@@ -91,7 +94,7 @@ class PostgreSQLSink:
         """Connect; DataError if the table has other columns or may not be written."""
         self.close()
         self._made = made = self._connect()
-        with self._errors():
+        with self._errors(made):
             made.execute(f"SET statement_timeout = '{LONGEST}s'")
             name = self._table.as_string(made)
             if made.execute("SELECT to_regclass(%s)", [name]).fetchone() == (None,):
@@ -106,7 +109,8 @@ class PostgreSQLSink:
             (_text(name), _text(key), _moment(time), *lists)
             for name, key, time, *lists in forecast_rows(batch, forecasts, bounds)
         ]
-        with self._errors(), self._made.transaction(), self._made.cursor() as cursor:
+        made = self._made
+        with self._errors(made), made.transaction(), made.cursor() as cursor:
             cursor.executemany(self._insert, rows)
 
     def close(self) -> None:
@@ -127,10 +131,6 @@ class PostgreSQLSink:
                 dbname=address.path,
                 autocommit=True,
                 connect_timeout=SECONDS,
-                tcp_user_timeout=1000 * SECONDS,
-                keepalives_idle=SECONDS,
-                keepalives_interval=1,
-                keepalives_count=SECONDS,
                 application_name="streamlstm",
                 sslmode=self._sslmode,
                 sslrootcert=self._sslrootcert or None,
@@ -141,15 +141,34 @@ class PostgreSQLSink:
             raise kind(f"{address}: {error}") from error
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, made: "psycopg.Connection") -> Iterator[None]:
         """What goes wrong, as the runner knows it."""
         try:
-            yield
+            with _bounded(made):
+                yield
         except psycopg.Error as error:
             passing = errors.OperationalError, errors.InterfaceError, errors.ReadOnlySqlTransaction
             too_much = (error.sqlstate or "").startswith("54")  # of a row, say
             kind = ConnectionError if isinstance(error, passing) and not too_much else DataError
             raise kind(f"{self._address}: {error}") from error
+
+
+@contextmanager
+def _bounded(made: "psycopg.Connection") -> Iterator[None]:
+    """Break a connection on which nothing comes any more: the client would wait for ever."""
+
+    def break_it() -> None:
+        with suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
+
+    with socket.socket(fileno=os.dup(made.fileno())) as line:
+        late = threading.Timer(LONGEST + SECONDS, break_it)
+        late.start()
+        try:
+            yield
+        finally:
+            late.cancel()
+            late.join()
 
 
 def _text(name: str | None) -> str | None:
