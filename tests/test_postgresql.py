@@ -100,6 +100,15 @@ def test_what_is_written_again_is_overwritten(server, client):
     ]
 
 
+def test_of_two_rows_with_one_id_the_last_stands(server, client):
+    sink = sink_of(server)
+    sink.open()
+    sink.write(batch_of(["a", "b", "a"]), np.array([[1.0], [2.0], [3.0]]), None)
+    sink.close()
+    rows = client.execute("SELECT id, forecast FROM forecasts ORDER BY id").fetchall()
+    assert rows == [("a", [3.0]), ("b", [2.0])]
+
+
 def test_a_table_of_ones_own_may_have_more_columns(server, client):
     client.execute(
         "CREATE TABLE forecasts (made timestamptz DEFAULT now(), upper float8[], lower float8[], "

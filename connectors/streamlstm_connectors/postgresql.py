@@ -46,9 +46,14 @@ CREATE TABLE {} (
     forecast double precision[] NOT NULL, lower double precision[], upper double precision[]
 )
 """
+# One statement for all rows, of arrays for each column: twice as fast as a statement a row, and as
+# copying into a temporary table. Arrays of arrays would lose their rows, so those are text.
 _INSERT = """
 INSERT INTO {} (id, key, time, forecast, lower, upper)
-SELECT %s::text, %s::text, %s::timestamptz, %s::float8[], %s::float8[], %s::float8[]
+SELECT DISTINCT ON (id) id, key, time, forecast::float8[], lower::float8[], upper::float8[]
+FROM unnest(%b::text[], %b::text[], %b::timestamptz[], %b::text[], %b::text[], %b::text[])
+    WITH ORDINALITY AS given (id, key, time, forecast, lower, upper, n)
+ORDER BY id, n DESC
 ON CONFLICT (id) DO UPDATE SET
     key = excluded.key, time = excluded.time,
     forecast = excluded.forecast, lower = excluded.lower, upper = excluded.upper
@@ -99,19 +104,20 @@ class PostgreSQLSink:
             name = self._table.as_string(made)
             if made.execute("SELECT to_regclass(%s)", [name]).fetchone() == (None,):
                 made.execute(sql.SQL(_TABLE).format(self._table))
-            made.execute(sql.SQL("EXPLAIN ") + self._insert, [None] * len(COLUMNS))
+            made.execute(sql.SQL("EXPLAIN ") + self._insert, [[] for _ in COLUMNS])
 
     def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None = None) -> None:
         """Insert a batch, all of it or nothing."""
         if self._made is None:
             raise ConnectionError(f"{self._address} is not connected")
-        rows = [
-            (_text(name), _text(key), _moment(time), *lists)
+        rows = (
+            (_text(name), _text(key), _moment(time), *map(_array, lists))
             for name, key, time, *lists in forecast_rows(batch, forecasts, bounds)
-        ]
+        )
+        columns = [list(column) for column in zip(*rows, strict=True)]
         made = self._made
-        with self._errors(made), made.transaction(), made.cursor() as cursor:
-            cursor.executemany(self._insert, rows)
+        with self._errors(made):
+            made.execute(self._insert, columns)
 
     def close(self) -> None:
         """Let the connection go."""
@@ -174,6 +180,10 @@ def _bounded(made: "psycopg.Connection") -> Iterator[None]:
 def _text(name: str | None) -> str | None:
     """As a column can hold it: all but NUL."""
     return None if name is None else name.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _array(numbers: list[float] | None) -> str | None:
+    return None if numbers is None else "{" + ",".join(map(repr, numbers)) + "}"
 
 
 def _moment(time: int | None) -> datetime | None:
