@@ -190,21 +190,21 @@ def test_ticks_come_when_they_are_due(minutes):
     while len(came) < 20:
         asked = time.monotonic()
         batch = source.read(100, 0.005)
-        assert time.monotonic() - asked < 0.1
+        assert time.monotonic() - asked < 1
         came += [] if batch is None else [time.monotonic() - began] * len(batch)
     source.close()
     due = 0.02 * np.maximum.accumulate([n if n != 5 else 3 for n in range(20)])
     assert (np.array(came) >= due - 0.001).all()
-    assert np.median(np.array(came) - due) < 0.02
+    assert np.median(np.array(came) - due) < 0.05
 
 
 def test_a_run_that_goes_on_begins_its_clock_anew(minutes):
-    source = live(minutes, speed=60)
+    source = live(minutes, speed=1)
     source.open(15)
     began = time.monotonic()
     assert source.read(100, 1.0).values.tolist() == [15]
     assert source.read(100, 0.01) is None
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 10
     source.close()
 
 
@@ -212,14 +212,21 @@ def test_a_replay_may_be_paced(minutes):
     began = time.monotonic()
     came = [
         (time.monotonic() - began, value)
-        for part in paced(CSVSource(minutes), 60 * 50, start=8)
+        for part in paced(CSVSource(minutes), 60 * 50)  # every 20 ms
         for value in part.values
     ]
     assert [value for _, value in came] == [*range(20)]
-    times = np.array([when for when, _ in came])
-    assert times[8] < 0.1
-    assert (times[9:] - times[8] >= 0.02 * np.arange(1, 12) - 0.005).all()
-    assert times[-1] - times[8] < 1
+    due = 0.02 * np.maximum.accumulate([n if n != 5 else 3 for n in range(20)])
+    late = [when for when, _ in came] - due
+    assert (late >= 0).all()
+    assert np.median(late) < 0.05
+
+
+def test_ticks_learned_before_are_not_waited_for(minutes):
+    began = time.monotonic()
+    parts = [part.values.tolist() for part in paced(CSVSource(minutes), 1, start=19)]
+    assert parts == [[*range(19)], [19]]
+    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ class ParquetSource(TableSource):
         raise DataError(f"{self.path}: column {name!r} holds {kind}, not numbers")
 
     def _text(self, column: Any) -> "pd.Series[str]":
-        return column.cast(pa.string()).to_pandas().astype("str")
+        return column.cast(pa.string()).to_pandas()
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
