@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from server_redis import RedisServer
 from servers import wait_until
 from streamlstm_connectors.csv import CSVSink, CSVSource
 from streamlstm_connectors.files import AppendedFile, FileSource, paced
-from streamlstm_connectors.parquet import ParquetSource
+from streamlstm_connectors.parquet import ParquetSource, _whole
 
 from streamlstm import LSTMForecaster
 from streamlstm.address import Address
@@ -437,7 +437,11 @@ def test_forecasts_survive_kills(tmp_path, form):
         if form == "csv":
             whole = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
             return [line.partition(b",")[0].decode() for line in whole.split(b"\n")[1:]]
-        return [name for file in sorted(path.glob("f*")) for name in pd.read_parquet(file)["id"]]
+        files = [pd.read_parquet(file)["id"].tolist() for file in sorted(path.glob("f*"))]
+        for journal in path.glob("_*.journal"):
+            with suppress(FileNotFoundError):  # it has become a file
+                files += [rows["id"].to_pylist() for rows in _whole(journal.read_bytes())]
+        return [name for ids in files for name in ids]
 
     with RedisServer(tmp_path) as server:
         client = server.client()
