@@ -46,9 +46,9 @@ CREATE TABLE {} (
     forecast double precision[] NOT NULL, lower double precision[], upper double precision[]
 )
 """
-# One statement for all rows, with an array for each column: in large batches faster than a statement
-# a row. Copying into a temporary table is faster still for long forecasts, but not behind poolers.
-# Arrays of arrays would lose their rows, so those are text.
+# One statement for all rows, with an array for each column: in large batches faster than one a row.
+# Copying into a temporary table is faster still for long forecasts, but does not work behind
+# poolers. Arrays of arrays would lose their rows, so those are text.
 _INSERT = """
 INSERT INTO {} (id, key, time, forecast, lower, upper)
 SELECT DISTINCT ON (id) id, key, time, forecast::float8[], lower::float8[], upper::float8[]
