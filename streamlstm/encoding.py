@@ -26,6 +26,7 @@ _PLAIN = {type(None), bool, int, str}  # of these JSON keeps the type
 
 # By name of the class.
 _MODULES = {name: f".{module}" for name, module in streamlstm._MODULES.items()} | {
+    "Blocks": ".blocks",
     "Columns": ".features",
     "DriftWatch": ".drift",
     "FleetScore": ".evaluate",
