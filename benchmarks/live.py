@@ -16,7 +16,8 @@ from pathlib import Path
 
 import harness
 import numpy as np
-from servers import RedisServer, wait_until
+from server_redis import RedisServer
+from servers import wait_until
 from streamlstm_connectors.redis import RedisSink, RedisSource
 
 from streamlstm import ForecasterFleet, LSTMForecaster

@@ -18,7 +18,11 @@ from .stream import Batch
 
 
 class Source(Protocol):
-    """Ticks in an order that is the same whenever they are delivered.
+    """Ticks, those of a stream in an order that is the same whenever they are delivered.
+
+    Some systems read again from any position, others deliver again what was not acknowledged, and
+    others do neither; docs/connectors.md says what each means for a run. A position is of use where
+    the system knows positions, and else only to acknowledge within one connection.
 
     Every method may raise a ConnectionError, upon which the runner calls `close`, waits, and calls
     `open` with the position of the last batch it has. Any other error ends the run.
@@ -41,6 +45,7 @@ class Source(Protocol):
         """What has arrived, at most so many messages; waits for the first so long, then None.
 
         The batch has `ids`, `received` and `position`, and may be of rejected messages alone.
+        EndOfStream once nothing will ever come.
         """
         ...
 

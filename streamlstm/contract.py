@@ -1,8 +1,9 @@
 """Tests that every connector has to pass; a connector's own tests inherit them.
 
-A class derives from `SourceContract` or `SinkContract`, says how to make a connector and how to
-reach its system past it, and is found by pytest if its name begins with Test. See
-docs/connectors.md and examples/jsonl_connector.py.
+A class derives from `ReplayableContract`, `RedeliveringContract`, or `SourceContract` if neither
+holds, or from `SinkContract`; says how to make a connector and how to reach its system past it; and
+is found by pytest if its name begins with Test. See docs/connectors.md and
+examples/jsonl_connector.py.
 """
 
 import json
@@ -20,7 +21,7 @@ FIELDS = Fields(value="load", key="site", features=("wind",))
 
 
 class SourceContract:
-    """What a source does."""
+    """What every source does."""
 
     def make(self) -> Source:
         """Make a source with `FIELDS`; of the same stream each time in a test, empty at first."""
@@ -75,6 +76,26 @@ class SourceContract:
         assert source.read(10, 0.05) is None
         source.close()
 
+    def test_messages_that_are_no_ticks_are_handed_over_as_such(self) -> None:
+        source = self._ticks(1)
+        self.send([{"site": "a", "load": "high"}, {"site": "a"}, {"site": "a", "load": 1}])
+        batches = self._read(source, 4)
+        source.close()
+        assert self._values(batches) == [0, 1]
+        reasons = [each.reason for batch in batches for each in batch.rejected]
+        assert reasons == ["load: 'high' is not a number", "load: missing"]
+
+    def test_may_be_closed_at_any_time(self) -> None:
+        source = self.make()
+        source.close()
+        source.open(None)
+        source.close()
+        source.close()
+
+
+class ReplayableContract(SourceContract):
+    """What a source does besides that can read again from any position."""
+
     def test_goes_on_from_a_position_whatever_was_read_or_acknowledged_since(self) -> None:
         source = self._ticks(20)
         position = self._stored(self._read(source, 5)[-1].position)
@@ -108,27 +129,34 @@ class SourceContract:
         assert self._values(self._read(again, 6)) == [*range(4, 10)]
         again.close()
 
-    def test_messages_that_are_no_ticks_are_handed_over_as_such(self) -> None:
-        source = self._ticks(1)
-        self.send([{"site": "a", "load": "high"}, {"site": "a"}, {"site": "a", "load": 1}])
-        batches = self._read(source, 4)
-        source.close()
-        assert self._values(batches) == [0, 1]
-        reasons = [each.reason for batch in batches for each in batch.rejected]
-        assert reasons == ["load: 'high' is not a number", "load: missing"]
-
-    def test_may_be_closed_at_any_time(self) -> None:
-        source = self.make()
-        source.close()
-        source.open(None)
-        source.close()
-        source.close()
-
     def _stored(self, position: Any) -> Any:
         """A position as a snapshot gives it back."""
         encoder = Encoder()
         node = json.loads(json.dumps(encoder.value(position)))
         return Decoder(memoryview(b"".join(encoder.arrays))).value(node)
+
+
+class RedeliveringContract(SourceContract):
+    """What a source does besides that delivers again what has not been acknowledged."""
+
+    def test_what_is_not_acknowledged_comes_again(self) -> None:
+        source = self._ticks(10)
+        source.acknowledge(self._read(source, 4)[-1].position)
+        self._read(source, 6, most=2)
+        source.close()
+        again = self.make()
+        again.open(None)
+        assert self._values(self._read(again, 6)) == [*range(4, 10)]
+        again.close()
+
+    def test_a_position_of_before_a_connection_was_lost_acknowledges_nothing(self) -> None:
+        source = self._ticks(10)
+        position = self._read(source, 4)[-1].position
+        source.close()
+        source.open(position)
+        source.acknowledge(position)
+        assert self._values(self._read(source, 10)) == [*range(10)]
+        source.close()
 
 
 class SinkContract:

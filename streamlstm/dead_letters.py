@@ -1,12 +1,13 @@
 """Messages that are no ticks, put aside in a file."""
 
 import json
-import os
 from collections.abc import Iterable
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from .stream import Rejected
+
+_TAIL = 1 << 16  # bytes, more than a line has
 
 
 class DeadLetters:
@@ -16,24 +17,35 @@ class DeadLetters:
     """
 
     def __init__(self, path: str | Path):
-        self._file = _opened(Path(path))
+        self._path = Path(path)
+        self._file = _opened(self._path)
 
     def write(self, messages: Iterable[Rejected]) -> None:
-        """Append some."""
-        for message in messages:
-            self._file.write(json.dumps(message._asdict()).encode() + b"\n")
-        self._file.flush()
+        """Append some; an OSError if there is no room for all."""
+        left = b"".join(json.dumps(each._asdict()).encode() + b"\n" for each in messages)
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
+
+    def reopen(self) -> None:
+        """Go on behind the last whole line."""
+        self.close()
+        self._file = _opened(self._path)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
 
-def _opened(path: Path) -> BinaryIO:
-    """A file to append lines to, the last of which may have been cut off."""
-    file = path.open("ab+")
-    if file.tell():
-        file.seek(-1, os.SEEK_END)
-        if file.read() != b"\n":
-            file.write(b"\n")
+def _opened(path: Path) -> FileIO:
+    """A file to append lines to, without the last one if that has been cut off."""
+    file = path.open("ab+", buffering=0)
+    size = file.tell()
+    start = max(size - _TAIL, 0)
+    file.seek(start)
+    whole = file.read(size - start).rfind(b"\n") + 1
+    if whole < size - start and (whole or start == 0):
+        file.truncate(start + whole)
     return file

@@ -5,7 +5,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +16,8 @@ from .connector import Sink, Source
 from .dead_letters import DeadLetters
 from .resume import check_options
 from .snapshot import Snapshots
-from .stream import Batch
+from .stream import Batch, EndOfStream, Rejected
+from .watermarks import Watermarks
 
 SHORTEST, LONGEST = 0.1, 30.0  # seconds before a connection is made anew; they double
 
@@ -31,17 +32,20 @@ class Metrics:
     ticks: int = 0  # learned
     batches: int = 0  # with ticks
     rejected: int = 0  # messages that were no ticks
+    late: int = 0  # ticks that were not new, and passed over
+    missed: int = 0  # that the source knows to be lost
     forecasts: int = 0  # rows that the sink has taken
     snapshots: int = 0
     acknowledgements: int = 0
     source_errors: int = 0  # connections lost, or not made
     sink_errors: int = 0
+    disk_errors: int = 0  # snapshots and dead letters that could not be written
     learning_seconds: float = 0.0
     writing_seconds: float = 0.0  # to the sink, with waiting for it
 
 
 class _UndeliveredError(Exception):
-    """The run is to stop while a sink cannot be reached."""
+    """The run is to stop while something cannot be written."""
 
 
 class LiveRun:
@@ -50,7 +54,9 @@ class LiveRun:
     The state counts each tick once: a snapshot holds the model and the source's position behind
     what it has learned, and where a run goes on it reads from there. Forecasts reach the sink at
     least once. What a snapshot holds is acknowledged, or, without snapshots, what is written.
-    Connections that are lost are made anew, after a time that doubles up to 30 seconds.
+    Connections that are lost are made anew, after a time that doubles up to 30 seconds; a snapshot
+    that does not fit on the disk is tried again later, and nothing acknowledged until then. Ticks
+    of a source with sequence numbers are learned if theirs is above all before it of their stream.
 
     Parameters
     ----------
@@ -112,8 +118,11 @@ class LiveRun:
         self._stopping = threading.Event()
         self._position: Any = None  # of the source, behind what has been learned and written
         self._saved: Any = None  # likewise, in a snapshot, which may be unfinished
+        self._is_saved = self._is_writing = False
+        self._safe: Any = None  # to be acknowledged
         self._acknowledged: Any = None
         self._saved_at = time.monotonic()
+        self._watermarks = Watermarks()
         self._snapshots = None if state is None else Snapshots(state)
         self._dead_letters = None
         try:
@@ -121,7 +130,9 @@ class LiveRun:
                 directory = self._snapshots.directory
                 check_options(directory, found.position["options"], self._options)
                 self.model = found.model
-                self._position = self._saved = found.position["source"]
+                self._position = self._safe = found.position["source"]
+                self._is_saved = True
+                self._watermarks = Watermarks(found.position["watermarks"])
             if dead_letters is not None:
                 self._dead_letters = DeadLetters(dead_letters)
         except BaseException:
@@ -133,10 +144,14 @@ class LiveRun:
         self._stopping.set()
 
     def run(self, limit: int | None = None) -> None:
-        """Go on until `stop`, or so many ticks; then save, acknowledge and close. Runs once.
+        """Go on until `stop`, the end of the source, or so many ticks; then save and close.
+
+        Runs once.
 
         Raises
         ------
+        OSError
+            If the last snapshot cannot be written.
         Exception
             What a connector or the model raises, but for lost connections. What has been learned
             since the last snapshot will be read again.
@@ -150,10 +165,11 @@ class LiveRun:
                 if batch is not None:
                     self._take(batch)
                 self._save_if_due()
-            self._save(wait=True)
-            self._acknowledge()
+            self._finish()
+        except EndOfStream:
+            self._finish()
         except _UndeliveredError:
-            _log.warning("stopped while the sink could not be reached; the last ticks come again")
+            _log.warning("stopped while something could not be written; the last ticks come again")
         finally:
             self.source.close()
             if self.sink is not None:
@@ -169,10 +185,20 @@ class LiveRun:
             self._position = began
         self._save(wait=True)
 
+    def _finish(self) -> None:
+        self._note_snapshot()
+        self._save(wait=True)
+        self._acknowledge()
+
     def _read(self, ticks: int) -> Batch | None:
         return self._of_source(lambda: self.source.read(ticks, self._wait))
 
     def _take(self, batch: Batch) -> None:
+        self.metrics.missed += batch.missed
+        if batch.sequence is not None:
+            new = self._watermarks.passed(batch)
+            self.metrics.late += len(batch) - int(np.count_nonzero(new))
+            batch = batch.chosen(new)
         if len(batch):
             start = time.perf_counter()
             forecasts, bounds = learn(self.model, batch, self.horizon, self.alpha)
@@ -191,38 +217,66 @@ class LiveRun:
                 "%d messages are no ticks; %s: %s", len(batch.rejected), *batch.rejected[0][:2]
             )
             if self._dead_letters is not None:
-                self._dead_letters.write(batch.rejected)
+                self._put_aside(self._dead_letters, batch.rejected)
         self._position = batch.position
+        self._is_saved = False
+        if self._snapshots is None:
+            self._safe = self._position
 
     def _save_if_due(self) -> None:
-        if self._snapshots is not None and self._snapshots.writing:
-            return
+        if self._snapshots is not None:
+            if self._snapshots.writing:
+                return
+            self._note_snapshot()
         self._acknowledge()
         if time.monotonic() - self._saved_at >= self._snapshot_seconds:
             self._save(wait=False)
 
     def _save(self, wait: bool) -> None:
         """Make a snapshot unless the last holds everything."""
-        if self._snapshots is None:
-            return
-        self._snapshots.finish()
-        if self._position != self._saved:
-            position = {"options": self._options, "source": self._position}
-            self._snapshots.save(self.model, position, wait)
+        if self._snapshots is not None and not self._is_saved:
             self._saved = self._position
-            self.metrics.snapshots += 1
+            surroundings = {
+                "options": self._options,
+                "source": self._position,
+                "watermarks": self._watermarks.state(),
+            }
+            self._snapshots.save(self.model, surroundings, wait)
+            self._is_saved = self._is_writing = True
+            if wait:
+                self._note_snapshot()
         self._saved_at = time.monotonic()
+
+    def _note_snapshot(self) -> None:
+        """Note whether the last snapshot has come to the disk; wait for it."""
+        if self._snapshots is None or not self._is_writing:
+            return
+        self._is_writing = False
+        try:
+            self._snapshots.finish()
+        except OSError as error:
+            _log.error("no snapshot: %s", error)
+            self.metrics.disk_errors += 1
+            self._is_saved = False
+        else:
+            self._safe = self._saved
+            self.metrics.snapshots += 1
 
     def _acknowledge(self) -> None:
         """Acknowledge what is safe."""
-        safe = self._position
-        if self._snapshots is not None:
-            self._snapshots.finish()
-            safe = self._saved
+        safe = self._safe
         if safe is not None and safe != self._acknowledged:
             self._of_source(lambda: self.source.acknowledge(safe))
             self._acknowledged = safe
             self.metrics.acknowledgements += 1
+
+    def _put_aside(self, dead_letters: DeadLetters, messages: Sequence[Rejected]) -> None:
+        """Write dead letters, when there is room for them."""
+
+        def count() -> None:
+            self.metrics.disk_errors += 1
+
+        self._retried(lambda: dead_letters.write(messages), dead_letters.reopen, count, OSError)
 
     def _of_source(self, action: Callable[[], _Result]) -> _Result | None:
         """Do something with the source; None if the run is to stop before that succeeds."""
@@ -258,6 +312,7 @@ class LiveRun:
         action: Callable[[], _Result],
         reopen: Callable[[], object],
         count: Callable[[], None],
+        passing: type[OSError] = ConnectionError,
     ) -> _Result:
         pause, lost = SHORTEST, False
         while True:
@@ -265,13 +320,13 @@ class LiveRun:
                 if lost:
                     reopen()
                 return action()
-            except ConnectionError as error:
+            except passing as error:
                 lost = True
                 count()
                 if self._stopping.is_set():
                     raise _UndeliveredError from error
                 seconds = pause * random.uniform(0.5, 1)
-                _log.warning("%s; connecting again in %.1f s", error, seconds)
+                _log.warning("%s; trying again in %.1f s", error, seconds)
                 self._stopping.wait(seconds)
                 pause = min(2 * pause, LONGEST)
 

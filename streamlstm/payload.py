@@ -6,9 +6,10 @@ rejected.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from .errors import ParameterError
 from .stream import Batch, Rejected
 
 SHOWN = 2000  # characters of a rejected message that are kept
+PAYLOAD = "@payload"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LATEST = 2**63 - 1  # nanoseconds
@@ -26,29 +28,43 @@ _LATEST = 2**63 - 1  # nanoseconds
 class Fields:
     """Names of a message's fields.
 
-    value: of the value to forecast; None if the message is nothing but that number. key: of the
-    name of the tick's stream. time: of its timestamp, ISO 8601, UTC if it says no zone, or seconds,
-    milliseconds, microseconds or nanoseconds since 1970, told apart by size. features: of further
-    numbers. longest: bytes of a message.
+    value: of the value to forecast. key: of the name of the tick's stream. time: of its timestamp,
+    ISO 8601, UTC if it says no zone, or seconds, milliseconds, microseconds or nanoseconds since
+    1970, told apart by size. features: of further numbers. sequence: of a whole number that grows
+    within a stream, which tells ticks that are new from those that come again or too late; may be
+    the time. longest: bytes of a message.
+
+    A name that begins with @ is what a system says of a message, such as @topic. @payload is the
+    whole message, where it is nothing but a number.
 
     Raises ParameterError if a name is empty or stands twice.
     """
 
-    value: str | None = "value"
+    value: str = "value"
     key: str | None = None
     time: str | None = None
     features: tuple[str, ...] = ()
+    sequence: str | None = None
     longest: int = 1 << 20
 
     def __post_init__(self) -> None:
-        names = [self.value, self.key, self.time, *self.features]
-        given = [name for name in names if name is not None]
-        if "" in given:
+        given = self._names()
+        if "" in given or self.sequence == "":
             raise ParameterError("a field's name is empty")
         if twice := [name for name in given if given.count(name) > 1]:
             raise ParameterError(f"the field {twice[0]!r} is to be two things")
-        if self.value is None and len(given) > 0:
-            raise ParameterError("a message that is only a number has no other fields")
+        inside = [name for name in (*given, self.sequence or "@") if not name.startswith("@")]
+        if self.value == PAYLOAD and inside:
+            raise ParameterError(f"a message that is only a number has no field {inside[0]!r}")
+
+    def _names(self) -> list[str]:
+        names = [self.value, self.key, self.time, *self.features]
+        return [name for name in names if name is not None]
+
+    def of_system(self) -> set[str]:
+        """Names of what the system says of a message."""
+        names = {*self._names(), self.sequence or PAYLOAD}
+        return {name for name in names if name.startswith("@")} - {PAYLOAD}
 
 
 class _NoTickError(Exception):
@@ -57,6 +73,8 @@ class _NoTickError(Exception):
 
 class Parser:
     """Makes batches of messages.
+
+    about: what the system says of each, names with @. ParameterError if fields name other ones.
 
     Examples
     --------
@@ -70,8 +88,12 @@ class Parser:
 
     """
 
-    def __init__(self, fields: Fields):
+    def __init__(self, fields: Fields, about: Sequence[str] = ()):
+        if unknown := sorted(fields.of_system().difference(about)):
+            known = ", ".join([*about, PAYLOAD])
+            raise ParameterError(f"there is no {unknown[0]} here, only {known}")
         self.fields = fields
+        self._needs_about = bool(fields.of_system())
 
     def batch(
         self,
@@ -79,19 +101,29 @@ class Parser:
         messages: Sequence[bytes | Mapping[str, Any]],
         received: int,
         position: Any,
+        about: Iterable[Mapping[str, Any]] = repeat({}),
     ) -> Batch:
-        """The ticks of messages, JSON or fields that are apart already, and those rejected."""
+        """The ticks of messages, JSON or fields that are apart already, and those rejected.
+
+        about: what the system says of each message.
+        """
         fields, taken, rejected = self.fields, [], []
         values: list[float] = []
         keys: list[str] = []
         times: list[int] = []
+        numbers: list[int] = []
         rows: list[list[float]] = []
-        for name, message in zip(ids, messages, strict=True):
+        for name, message, said in zip(ids, messages, about, strict=False):
             try:
                 record = self._record(message)
+                if self._needs_about:
+                    record = {**record, **said}
                 value = _number(record, fields.value)
                 key = "" if fields.key is None else _key(record, fields.key)
                 time = 0 if fields.time is None else _time(record, fields.time)
+                number = time
+                if fields.sequence != fields.time:
+                    number = 0 if fields.sequence is None else _whole(record, fields.sequence)
                 row = [_number(record, each, None) for each in fields.features]
             except _NoTickError as error:
                 rejected.append(_rejected(name, str(error), message))
@@ -100,6 +132,7 @@ class Parser:
             values.append(value)
             keys.append(key)
             times.append(time)
+            numbers.append(number)
             rows.append(row)
         columns = np.array(rows, np.float64).reshape(len(taken), len(fields.features)).T
         return Batch(
@@ -112,20 +145,21 @@ class Parser:
             received,
             position,
             tuple(rejected),
+            None if fields.sequence is None else np.array(numbers, np.int64),
         )
 
-    def _record(self, message: bytes | Mapping[str, Any]) -> Mapping[str | None, Any]:
+    def _record(self, message: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
         size = _size(message)
         if size > self.fields.longest:
             raise _NoTickError(f"{size} bytes, more than {self.fields.longest}")
         if not isinstance(message, bytes):
-            return message  # type: ignore[return-value]
+            return message
         try:
             record = json.loads(message)
         except (ValueError, RecursionError) as error:
             raise _NoTickError(f"no JSON: {error}") from error
-        if self.fields.value is None:
-            return {None: record}
+        if self.fields.value == PAYLOAD:
+            return {PAYLOAD: record}
         if type(record) is not dict:
             raise _NoTickError(f"{_kind(record)}, not an object with fields")
         return record
@@ -134,12 +168,12 @@ class Parser:
 _REQUIRED: Any = object()
 
 
-def _number(record: Mapping[str | None, Any], name: str | None, absent: Any = _REQUIRED) -> float:
+def _number(record: Mapping[str, Any], name: str, absent: Any = _REQUIRED) -> float:
     """A number, NaN for one that is missing: null or empty text."""
     value = record.get(name, absent)
     if type(value) is float and math.isfinite(value):
         return value
-    label = "the message" if name is None else name
+    label = "the message" if name == PAYLOAD else name
     if value is _REQUIRED:
         raise _NoTickError(f"{label}: missing")
     if value is None or value == "" or value == b"":
@@ -169,6 +203,20 @@ def _key(record: Mapping[Any, Any], name: str) -> str:
     if type(value) is not str:
         raise _NoTickError(f"{name}: {_kind(value)}, not text")
     return value
+
+
+def _whole(record: Mapping[str, Any], name: str) -> int:
+    """A whole number of 64 bits."""
+    value = record.get(name, _REQUIRED)
+    if value is _REQUIRED:
+        raise _NoTickError(f"{name}: missing")
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or type(value) in (bool, float) or abs(number) > _LATEST:
+        raise _NoTickError(f"{name}: {_short(value)} is not a whole number")
+    return number
 
 
 def _time(record: Mapping[Any, Any], name: str) -> int:
@@ -206,7 +254,9 @@ def _since_1970(value: float | str) -> int:
 
 
 def _size(message: bytes | Mapping[str, Any]) -> int:
-    return len(message) if isinstance(message, bytes) else sum(map(len, message.values()))
+    if isinstance(message, bytes):
+        return len(message)
+    return sum(len(value) for value in message.values() if isinstance(value, (str, bytes)))
 
 
 def _rejected(name: str, reason: str, message: bytes | Mapping[str, Any]) -> Rejected:

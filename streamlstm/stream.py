@@ -1,9 +1,14 @@
 """What flows from a source to a forecaster: ticks, as many as have arrived."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
+
+
+class EndOfStream(Exception):  # noqa: N818, as StopIteration it is no error
+    """Nothing more will come of a source."""
 
 
 class Rejected(NamedTuple):
@@ -32,6 +37,8 @@ class Batch:
     received: int | None = None  # when they arrived here, nanoseconds since 1970 UTC
     position: Any = None  # of the source behind them; a part of a batch has none
     rejected: tuple[Rejected, ...] = ()  # messages among them that are no ticks
+    sequence: np.ndarray | None = None  # (T,) int64, grow within each stream; what does not is late
+    missed: int = 0  # ticks before or among them that the source knows to be lost
 
     def __len__(self) -> int:
         return self.values.size
@@ -47,4 +54,19 @@ class Batch:
             None if self.keys is None else self.keys[ticks],
             None if self.ids is None else self.ids[ticks],
             self.received,
+            sequence=None if self.sequence is None else self.sequence[ticks],
+        )
+
+    def chosen(self, mask: np.ndarray) -> "Batch":
+        """Those where a mask (T,) is true; the position is behind all of them."""
+
+        return replace(
+            self,
+            values=self.values[mask],
+            features={name: column[mask] for name, column in self.features.items()},
+            timestamps=None if self.timestamps is None else self.timestamps[mask],
+            labels=list(compress(self.labels, mask)),
+            keys=None if self.keys is None else list(compress(self.keys, mask)),
+            ids=None if self.ids is None else list(compress(self.ids, mask)),
+            sequence=None if self.sequence is None else self.sequence[mask],
         )

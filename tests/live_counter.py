@@ -1,4 +1,7 @@
-"""A live run of a model that counts, until it is ended or killed: SOURCE SINK STATE."""
+"""A live run of a model that counts, until it is ended or killed.
+
+SOURCE SINK STATE [SEQUENCE], the last the field that tells new ticks.
+"""
 
 import logging
 import signal
@@ -39,12 +42,14 @@ class Counter:
 encoding._MODULES["Counter"] = "live_counter"  # so that a snapshot may hold one
 
 
-def main(source, sink, state):
+def main(source, sink, state, sequence=""):
     logging.basicConfig()
     source, sink = Address(source), Address(sink)
     run = LiveRun(
         Counter(),
-        connector("source", source).from_address(source, Fields(key="key")),
+        connector("source", source).from_address(
+            source, Fields(key="key", sequence=sequence or None)
+        ),
         connector("sink", sink).from_address(sink),
         state,
         batch_ticks=100,

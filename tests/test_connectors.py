@@ -4,16 +4,16 @@ import json
 
 import pytest
 from jsonl_connector import LinesSink, LinesSource
-from servers import RedisServer
+from server_redis import RedisServer
 from streamlstm_connectors.redis import RedisSink, RedisSource
 
 from streamlstm.address import Address
 from streamlstm.connector import connector
-from streamlstm.contract import FIELDS, SinkContract, SourceContract
+from streamlstm.contract import FIELDS, ReplayableContract, SinkContract
 from streamlstm.errors import ParameterError
 
 
-class TestLinesSource(SourceContract):
+class TestLinesSource(ReplayableContract):
     @pytest.fixture(autouse=True)
     def _file(self, tmp_path):
         self.path = tmp_path / "ticks.jsonl"
@@ -57,7 +57,7 @@ class _OfRedis:
         return self.address.path
 
 
-class TestRedisSource(_OfRedis, SourceContract):
+class TestRedisSource(_OfRedis, ReplayableContract):
     def make(self):
         return RedisSource.from_address(self.address, FIELDS)
 

@@ -1,8 +1,12 @@
 """The runner of live sources, with systems that fail when they are told to."""
 
 import asyncio
+import itertools
+import json
 import logging
 import threading
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +15,7 @@ from live_counter import Counter
 from streamlstm import ForecasterFleet, LSTMForecaster, live, snapshot
 from streamlstm.live import LiveRun
 from streamlstm.payload import Fields, Parser
-from streamlstm.stream import Batch
+from streamlstm.stream import Batch, EndOfStream, Rejected
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +50,7 @@ class Lines:
         self._call()
         numbers = range(self._at, min(self._at + ticks, self.count))
         if not numbers:
-            return None
+            raise EndOfStream
         self._at = numbers.stop
         messages = [f'{{"key": "a", "value": {n}}}'.encode() for n in numbers]
         return self._parser.batch([str(n) for n in numbers], messages, 1, self._at)
@@ -150,7 +154,7 @@ def test_other_errors_end_the_run_and_nothing_counts_twice(tmp_path, monkeypatch
     assert again.model.values == [*range(30)]
 
 
-def test_a_snapshot_that_fails_is_not_acknowledged(tmp_path, monkeypatch):
+def test_a_snapshot_that_fails_is_tried_again_and_not_acknowledged(tmp_path, monkeypatch):
     source = Lines(30)
     run = LiveRun(Counter(), source, None, tmp_path, batch_ticks=10, snapshot_seconds=0)
 
@@ -164,10 +168,103 @@ def test_a_snapshot_that_fails_is_not_acknowledged(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         run.run(30)
     assert set(source.acknowledged) <= {0}
+    assert run.metrics.ticks == 30
+    assert (run.metrics.disk_errors, run.metrics.snapshots) == (2, 1)
     monkeypatch.setattr(snapshot, "_write", write)
     again = LiveRun(Counter(), Lines(30), None, tmp_path)
     again.run(30)
     assert again.model.values == [*range(30)]
+
+
+def test_a_disk_that_has_room_again_is_used_again(tmp_path, monkeypatch):
+    def full(path, pieces):
+        if path.name.startswith("00000002") and source.at < 80:
+            raise OSError("no space left")
+        return write(path, pieces)
+
+    class Watched(Lines):
+        at = property(lambda self: self._at or 0)
+
+        def read(self, ticks, seconds):
+            time.sleep(0.02)  # longer than the disk takes
+            return super().read(ticks, seconds)
+
+    write = snapshot._write
+    monkeypatch.setattr(snapshot, "_write", full)
+    source = Watched(100)
+    run = LiveRun(Counter(), source, None, tmp_path, batch_ticks=10, snapshot_seconds=0)
+    run.run()
+    assert run.metrics.disk_errors > 3
+    assert source.acknowledged[0] == 0
+    assert source.acknowledged[1] >= 80
+    assert source.acknowledged[-1] == 100
+    assert LiveRun(Counter(), Lines(0), None, tmp_path).model.values == [*range(100)]
+
+
+def test_dead_letters_wait_for_room(tmp_path):
+    class Poison(Lines):
+        def read(self, ticks, seconds):
+            batch = super().read(ticks, seconds)
+            return replace(batch, rejected=(Rejected(f"r{self._at}", "is bad", "x" * 10, 10),))
+
+    limit = tmp_path / "limit"
+    run = LiveRun(Counter(), Poison(30), None, dead_letters="/dev/full", batch_ticks=10)
+    threading.Timer(0.1, run.stop).start()
+    run.run()
+    assert (run.metrics.ticks, run.metrics.acknowledgements) == (10, 0)
+    assert run.metrics.disk_errors > 3
+    limit.write_text('{"id": "torn')
+    LiveRun(Counter(), Poison(30), None, dead_letters=limit, batch_ticks=10).run()
+    ids = [json.loads(line)["id"] for line in limit.read_text().splitlines()]
+    assert ids == ["r10", "r20", "r30"]
+
+
+def test_ticks_that_are_not_new_are_passed_over(tmp_path):
+    class Repeating(Lines):
+        """Begins from 0 again whenever it is opened; forgets where it was."""
+
+        def open(self, position):
+            return super().open(0)
+
+        def read(self, ticks, seconds):
+            batch = super().read(ticks, seconds)
+            return replace(batch, sequence=batch.values.astype(int))
+
+    source, sink = Repeating(100, {12}), Box()
+    run = LiveRun(Counter(), source, sink, tmp_path, batch_ticks=5)
+    run.run()
+    assert run.model.values == [*range(100)]
+    assert list(map(int, sink.ids)) == [*range(100)]
+    assert run.metrics.late > 0
+    again = LiveRun(Counter(), Repeating(120), sink, tmp_path, batch_ticks=5)
+    again.run()
+    assert again.model.values == [*range(120)]
+    assert (again.metrics.ticks, again.metrics.late) == (20, 100)
+
+
+def test_clocks_that_jump_change_nothing(tmp_path, monkeypatch):
+    jumps = itertools.cycle([10**6, -(10**6)])
+    monkeypatch.setattr(time, "time", lambda: 1.7e9 + next(jumps))
+    monkeypatch.setattr(time, "time_ns", lambda: int(1.7e18) + 10**9 * next(jumps))
+    source = Lines(100, {20})
+    run = LiveRun(Counter(), source, None, tmp_path, batch_ticks=5, snapshot_seconds=0)
+    began = time.monotonic()
+    run.run()
+    assert run.model.values == [*range(100)]
+    assert time.monotonic() - began < 5
+
+
+def test_a_slow_sink_holds_the_source_back():
+    class Slow(Box):
+        def write(self, batch, forecasts, bounds):
+            time.sleep(0.01)
+            super().write(batch, forecasts, bounds)
+            ahead.append(source._at - len(self.ids))
+
+    ahead = []
+    source = Lines(100)
+    LiveRun(Counter(), source, Slow(), batch_ticks=5).run()
+    assert set(ahead) == {0}
 
 
 def test_a_coroutine_may_drive_it():

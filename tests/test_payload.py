@@ -100,10 +100,47 @@ def test_keys_may_be_whole_numbers():
 
 
 def test_a_message_may_be_a_number():
-    batch = parsed(b" 21.5", Fields(value=None))
+    batch = parsed(b" 21.5", Fields("@payload"))
     assert batch.values.tolist() == [21.5]
     assert batch.keys is batch.timestamps is None
-    assert parsed(b'"x"', Fields(None)).rejected[0].reason == "the message: 'x' is not a number"
+    assert (
+        parsed(b'"x"', Fields("@payload")).rejected[0].reason == "the message: 'x' is not a number"
+    )
+
+
+def test_what_the_system_says_stands_beside_the_message():
+    fields = Fields("@payload", key="@topic", sequence="@number")
+    parser = Parser(fields, about=("@topic", "@number"))
+    about = [{"@topic": "a/b", "@number": 7}, {"@topic": "c", "@number": None}]
+    batch = parser.batch(["1", "2"], [b"3", b"4"], 5, None, about)
+    assert (batch.values.tolist(), batch.keys, batch.sequence.tolist()) == ([3.0], ["a/b"], [7])
+    assert batch.rejected[0].reason == "@number: None is not a whole number"
+    parser = Parser(Fields(key="@topic"), about=("@topic",))
+    batch = parser.batch(["1"], [b'{"value": 3, "@topic": "forged"}'], 5, None, about)
+    assert batch.keys == ["a/b"]
+    with pytest.raises(
+        ParameterError, match="there is no @topic here, only @id, @number, @payload"
+    ):
+        Parser(fields, about=("@id", "@number"))
+
+
+@pytest.mark.parametrize(
+    ("number", "result"),
+    [(7, 7), ("7", 7), (-(2**62), -(2**62)), (2**63, None), (7.0, None), (True, None), ([], None)],
+)
+def test_sequence_numbers(number, result):
+    fields = Fields(sequence="n")
+    batch = parsed(json.dumps({"value": 1, "n": number}).encode(), fields)
+    if result is None:
+        assert "n: " in batch.rejected[0].reason
+        assert "is not a whole number" in batch.rejected[0].reason
+    else:
+        assert batch.sequence.tolist() == [result]
+
+
+def test_a_sequence_may_be_the_time():
+    batch = parsed(message(), Fields(time="time", sequence="time"))
+    assert batch.sequence.tolist() == batch.timestamps.tolist() == [NOON]
 
 
 def test_a_batch_says_what_it_is():
@@ -132,7 +169,13 @@ def test_no_bytes_raise():
 
 @pytest.mark.parametrize(
     "fields",
-    [{"key": "value"}, {"key": ""}, {"features": ("a", "a")}, {"value": None, "key": "a"}],
+    [
+        {"key": "value"},
+        {"key": ""},
+        {"features": ("a", "a")},
+        {"value": "@payload", "key": "a"},
+        {"sequence": ""},
+    ],
 )
 def test_fields_are_checked(fields):
     with pytest.raises(ParameterError):

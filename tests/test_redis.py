@@ -6,24 +6,24 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import redis
+import streamlstm_connectors.redis
+from certificates import certificates
+from killed_live import TICKS, killed_and_counted
 from live_counter import Counter
-from servers import RedisServer, wait_until
+from server_redis import RedisServer
+from servers import wait_until
 from streamlstm_connectors.redis import RedisSink, RedisSource
 
-from streamlstm import ForecasterFleet, LSTMForecaster, snapshot
+from streamlstm import ForecasterFleet, LSTMForecaster
 from streamlstm.address import Address
 from streamlstm.errors import DataError, ParameterError
 from streamlstm.live import LiveRun
 from streamlstm.payload import Fields, Parser
-
-TICKS = 10_000
 
 
 @pytest.fixture
@@ -68,60 +68,30 @@ def sent_ids(client):
 
 
 def test_each_tick_counts_once_however_often_processes_are_killed(server, tmp_path):
-    def produce():
-        """Give the entries ids of their own, so that one sent twice is refused."""
-        client = server.client()
-        for n in range(TICKS):
-            while True:
-                try:
-                    client.xadd("ticks", {"key": "a", "value": n}, f"{n + 1}-0")
-                    break
-                except redis.ResponseError as error:
-                    if "equal or smaller" in str(error):
-                        break
-                    time.sleep(0.01)  # it is starting
-                except redis.ConnectionError:
-                    time.sleep(0.01)
+    to, back = server.client(), server.client()
+    ids, last = [], ["0-0"]
 
-    def start():
-        return subprocess.Popen(
-            [
-                sys.executable, Path(__file__).with_name("live_counter.py"),
-                server.address("ticks"), server.address("forecasts"), tmp_path / "state",
-            ],
-            stderr=log,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        )  # fmt: skip
+    def send(n):
+        """Give the entry an id of its own, so that one sent twice is refused."""
+        try:
+            to.xadd("ticks", {"key": "a", "value": n}, f"{n + 1}-0")
+        except redis.ResponseError as error:
+            return "equal or smaller" in str(error)  # or it is starting
+        except redis.ConnectionError:
+            return False
+        return True
 
     def delivered():
-        try:
-            return server.client().xlen("forecasts")
-        except redis.RedisError:
-            return 0
+        with suppress(redis.RedisError):
+            for _, entries in back.xread({"forecasts": last[0]}):
+                last[0] = entries[-1][0]
+                ids.extend(fields["id"] for _, fields in entries)
+        return ids
 
-    producer = threading.Thread(target=produce)
-    with (tmp_path / "log").open("w") as log, ExitStack() as stack:
-        run = start()
-        stack.callback(lambda: run.poll() is None and run.kill())
-        producer.start()
-        for kill in range(6):
-            wait_until(lambda kill=kill: delivered() >= (kill + 1) * TICKS // 8)
-            if kill % 2:
-                server.kill()
-                time.sleep(0.1)
-                server.start()
-            else:
-                run.kill()
-                run.wait()
-                run = start()
-        producer.join()
-        wait_until(lambda: len(set(sent_ids(server.client()))) == TICKS, 30)
-        run.send_signal(signal.SIGTERM)
-        assert run.wait(10) == 0
-    with snapshot.Snapshots(tmp_path / "state") as snapshots:
-        assert snapshots.load().model.values == list(range(TICKS))
-    ids = [f"{n + 1}-0" for n in range(TICKS)]
-    assert list(dict.fromkeys(sent_ids(server.client()))) == ids
+    addresses = server.address("ticks"), server.address("forecasts")
+    values, ids = killed_and_counted(*addresses, tmp_path, send, delivered, server)
+    assert values == list(range(TICKS))
+    assert list(dict.fromkeys(ids)) == [f"{n + 1}-0" for n in range(TICKS)]
 
 
 def test_a_fleet_that_goes_on_is_one_that_was_never_ended(server, client, tmp_path):
@@ -263,6 +233,41 @@ def test_a_server_that_is_full_is_tried_again(server, client):
     client.config_set("maxmemory", 0)
     sink.write(batch, np.zeros((1, 1)))
     assert sent_ids(client) == ["1-0"]
+
+
+def test_a_server_that_stalls_is_a_lost_connection(server, monkeypatch):
+    monkeypatch.setattr(streamlstm_connectors.redis, "SECONDS", 0.2)
+    source, sink = source_of(server), sink_of(server)
+    source.open(None)
+    sink.open()
+    server.stall()
+    try:
+        with pytest.raises(ConnectionError, match="redis://127"):
+            source.read(1, 0.1)
+        with pytest.raises(ConnectionError, match="redis://127"):
+            source.acknowledge("1-0")
+    finally:
+        server.go_on()
+    source.close()
+    source.open(None)
+    assert source.read(1, 0.05) is None
+
+
+def test_tls_and_who_is_trusted(tmp_path):
+    paths = certificates(tmp_path)
+    with RedisServer(tmp_path, paths) as server:
+        server.client().xadd("ticks", {"key": "a", "value": 1})
+        trusting = source_of(server, f"?ca={paths.authority}")
+        trusting.open(None)
+        assert trusting.read(1, 1.0).values.tolist() == [1.0]
+        with pytest.raises(ParameterError, match="certificate"):
+            source_of(server).open(None)
+        sink = sink_of(server, f"?ca={paths.authority}")
+        sink.open()
+        sink.write(Parser(Fields()).batch(["1-0"], [b'{"value": 1}'], 0, ""), np.zeros((1, 1)))
+        assert sent_ids(server.client()) == ["1-0"]
+    with pytest.raises(ParameterError, match="ca"):
+        RedisSource.from_address(Address("redis://here/s?ca=x"), Fields())
 
 
 def test_what_no_waiting_mends_is_refused(server, client):

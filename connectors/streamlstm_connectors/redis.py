@@ -13,7 +13,7 @@ import numpy as np
 
 from streamlstm.address import Address
 from streamlstm.errors import DataError, MissingPackageError, ParameterError
-from streamlstm.payload import Fields, Parser
+from streamlstm.payload import PAYLOAD, Fields, Parser
 from streamlstm.stream import Batch
 
 try:
@@ -35,12 +35,16 @@ _PASSING = (
 class _Connection:
     """A client that is made by `open`, of a stream."""
 
-    def __init__(self, address: Address, database: int):
+    def __init__(self, address: Address, database: int, authority: str):
         if not address.path:
             raise ParameterError(f"{address} names no stream: add /STREAM")
+        self._is_secure = address.scheme == "rediss"
+        if authority and not self._is_secure:
+            raise ParameterError(f"{address}: ca is for rediss://")
         self.stream = address.path
         self._address = address
         self._database = database
+        self._authority = authority
         self._made: redis.Redis | None = None
 
     @property
@@ -58,13 +62,18 @@ class _Connection:
             db=self._database,
             username=address.user or None,
             password=address.password or None,
-            ssl=address.scheme == "rediss",
+            **self._secure(),
             socket_timeout=SECONDS,
             socket_connect_timeout=SECONDS,
             retry=Retry(NoBackoff(), 0),  # the runner does
             protocol=2,
         )
         self._made.ping()
+
+    def _secure(self) -> dict[str, Any]:
+        if not self._is_secure:
+            return {}
+        return {"ssl": True, "ssl_ca_certs": self._authority or None}
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -74,6 +83,10 @@ class _Connection:
         except (redis.AuthenticationError, redis.exceptions.AuthorizationError) as error:
             raise ParameterError(f"{self._address} refuses the login: {error}") from error
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise ParameterError(
+                    f"{self._address} has no trusted certificate: {error}"
+                ) from error
             raise ConnectionError(f"{self._address}: {error}") from error
         except redis.ResponseError as error:
             if isinstance(error, _PASSING) or "MISCONF" in str(error):  # its disk is full
@@ -92,7 +105,8 @@ class RedisSource:
 
     The address takes `group`, the bookmark of what has been acknowledged; `start`, "first" or
     "new", where to begin if there is no such bookmark; `payload`, a field that holds a message as
-    JSON, without which the entry's own fields are the message; `db`.
+    JSON, without which the entry's own fields are the message; `db`; `ca`, a file of the authority
+    to trust. Fields may name `@id`, the id of the entry, and `@time`, the milliseconds in it.
 
     The position is the id of the last entry. A group serves one run.
     """
@@ -105,24 +119,24 @@ class RedisSource:
         start: str = "first",
         payload: str = "",
         db: int = 0,
+        ca: str = "",
     ):
         if start not in ("first", "new"):
             raise ParameterError(f"{address}: start must be first or new, got {start!r}")
-        if fields.value is None and not payload:
+        if fields.value == PAYLOAD and not payload:
             raise ParameterError(f"{address}: entries have fields, so name one with value")
         self.group = group
         self.start = start
         self._payload = payload.encode()
-        self._parser = Parser(fields)
-        self._connection = _Connection(address, db)
+        self._parser = Parser(fields, about=("@id", "@time"))
+        self._connection = _Connection(address, db, ca)
         self._position = ""
 
     @classmethod
     def from_address(cls, address: Address, fields: Fields) -> Self:
         """Make one; does not connect."""
-        return cls(
-            address, fields, **address.options(group="streamlstm", start="first", payload="", db=0)
-        )
+        defaults = {"group": "streamlstm", "start": "first", "payload": "", "db": 0, "ca": ""}
+        return cls(address, fields, **address.options(**defaults))
 
     def open(self, position: Any) -> str:
         """Connect, and stand behind an entry; without one behind the bookmark."""
@@ -147,7 +161,8 @@ class RedisSource:
         ids = [name.decode() for name, _ in entries]
         messages = [self._message(fields) for _, fields in entries]
         self._position = ids[-1]
-        return self._parser.batch(ids, messages, received, self._position)
+        about = ({"@id": name, "@time": name.partition("-")[0]} for name in ids)
+        return self._parser.batch(ids, messages, received, self._position, about)
 
     def acknowledge(self, position: Any) -> None:
         """Move the bookmark."""
@@ -188,17 +203,17 @@ class RedisSink:
 
     The fields are `id`, which is that of the tick, `key` if there are several streams, `time` if
     the ticks have one, and `forecast`, with intervals also `lower` and `upper`: JSON lists. The
-    address takes `most`, entries to keep, about; 0 for all; and `db`.
+    address takes `most`, entries to keep, about; 0 for all; `db`; and `ca`, as a source.
     """
 
-    def __init__(self, address: Address, most: int = 0, db: int = 0):
+    def __init__(self, address: Address, most: int = 0, db: int = 0, ca: str = ""):
         self.most = most
-        self._connection = _Connection(address, db)
+        self._connection = _Connection(address, db, ca)
 
     @classmethod
     def from_address(cls, address: Address) -> Self:
         """Make one; does not connect."""
-        return cls(address, **address.options(most=0, db=0))
+        return cls(address, **address.options(most=0, db=0, ca=""))
 
     def open(self) -> None:
         """Connect."""
