@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 from streams import mase, random_walk, seasonal
 
-from streamlstm import ForecasterFleet, LSTMForecaster, cli
+from streamlstm import ForecasterFleet, LSTMForecaster, cli, live
 from streamlstm.errors import InputError
 from streamlstm.runner import run
 from streamlstm.stream import Batch
@@ -306,6 +307,9 @@ def test_bad_data_ends_with_one_line_and_code_1(streamlstm, tmp_path, text, argu
         ["replay", "FILE", "--wide", "--weights", "shared"],
         ["replay", "FILE", "--wide", "--weights", "own", "--preset", "fast"],
         ["replay", "FILE", "--colour"],
+        ["run", "--source", "redis://localhost/ticks", "--weights", "shared"],
+        ["run", "--source", "redis://localhost/ticks", "--weights", "shared", "--key", "site"],
+        ["run", "--source", "redis://localhost/ticks", "--weights", "own", "--key", "site"],
     ],
 )
 def test_bad_usage_ends_with_code_2(streamlstm, stream, arguments):
@@ -566,6 +570,38 @@ def test_many_streams_go_on(streamlstm, wide, long, tmp_path, kind):
     assert plots[1].read_bytes() == plots[0].read_bytes()
     code, _, err = streamlstm("replay", *options, "--seed", 1)
     assert (code, "a run with --seed 0, not 1" in err) == (2, True)
+
+
+def test_a_live_run_of_many_streams_may_share_a_network(streamlstm, monkeypatch):
+    made = []
+
+    class Run:
+        metrics = live.Metrics()
+
+        def __init__(self, model, *_, **options):
+            made.append((model, options["options"]["--weights"]))
+
+        def run(self, limit):
+            pass
+
+    monkeypatch.setattr(live, "LiveRun", Run)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    command = ["run", "--source", "redis://localhost/ticks", "--key", "site", "--preset", "fast"]
+    assert streamlstm(*command)[0] == 0
+    assert streamlstm(*command, "--weights", "shared")[0] == 0
+    assert [(model.weights, named) for model, named in made] == [("private",) * 2, ("shared",) * 2]
+
+
+@pytest.mark.parametrize(("name", "system"), [("a.parquet", "parquet"), ("a.csv.gz", "csv")])
+def test_the_name_of_a_file_says_what_it_is(streamlstm, stream, monkeypatch, name, system):
+    class Source:
+        def __init__(self, path, **_):
+            raise InputError(f"{path.name} is read as {system}")
+
+    monkeypatch.setattr(cli, "_connector", lambda *kind: {(system, "source"): Source}[kind])
+    path = stream.rename(stream.with_name(name))
+    code, _, err = streamlstm("replay", path)
+    assert (code, err) == (1, f"error: {name} is read as {system}\n")
 
 
 def test_a_progress_bar_on_a_terminal(stream):
