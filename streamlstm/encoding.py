@@ -53,7 +53,7 @@ class Encoder:
     """Python values as JSON; copies of arrays, little-endian, go where JSON refers to them."""
 
     def __init__(self) -> None:
-        self.arrays: list[bytes] = []
+        self.arrays = deque[bytes]()
         self.size = 0
 
     def value(self, value: Any) -> Any:
