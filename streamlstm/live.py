@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .bars import Bars
 from .connector import Sink, Source
 from .dead_letters import DeadLetters
 from .resume import check_options
@@ -72,6 +73,8 @@ class LiveRun:
         Share of misses of intervals to send along; None for none.
     options
         What the course of the run depends on, by name.
+    bars
+        Makes the ticks that are learned from those that arrive; None if these are the same.
     dead_letters
         File for messages that are no ticks; None to just count them.
     batch_ticks
@@ -100,6 +103,7 @@ class LiveRun:
         horizon: int = 1,
         alpha: float | None = None,
         options: dict[str, Any] | None = None,
+        bars: Bars | None = None,
         dead_letters: str | Path | None = None,
         batch_ticks: int = 1024,
         wait: float = 0.1,
@@ -123,6 +127,7 @@ class LiveRun:
         self._acknowledged: Any = None
         self._saved_at = time.monotonic()
         self._watermarks = Watermarks()
+        self._bars = bars
         self._snapshots = None if state is None else Snapshots(state)
         self._dead_letters = None
         try:
@@ -133,6 +138,8 @@ class LiveRun:
                 self._position = self._safe = found.position["source"]
                 self._is_saved = True
                 self._watermarks = Watermarks(found.position["watermarks"])
+                if bars is not None:
+                    bars.restore(found.position["bars"])
             if dead_letters is not None:
                 self._dead_letters = DeadLetters(dead_letters)
         except BaseException:
@@ -199,6 +206,8 @@ class LiveRun:
             new = self._watermarks.passed(batch)
             self.metrics.late += len(batch) - int(np.count_nonzero(new))
             batch = batch.chosen(new)
+        if self._bars is not None:
+            batch = self._bars.update(batch)
         if len(batch):
             start = time.perf_counter()
             forecasts, bounds = learn(self.model, batch, self.horizon, self.alpha)
@@ -240,6 +249,7 @@ class LiveRun:
                 "options": self._options,
                 "source": self._position,
                 "watermarks": self._watermarks.state(),
+                "bars": None if self._bars is None else self._bars.state(),
             }
             self._snapshots.save(self.model, surroundings, wait)
             self._is_saved = self._is_writing = True

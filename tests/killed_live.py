@@ -1,6 +1,7 @@
 """A live run and its server, killed again and again while 10,000 ticks go through."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -14,13 +15,14 @@ from servers import wait_until
 from streamlstm import snapshot
 
 TICKS = 10_000
+KILLS = 13  # the fourth, eighth and twelfth of the server
 SECONDS = 60  # for all of it
 
 
 def killed_and_counted(
     source, sink, folder, send, delivered, server=None, sequence="", seconds=SECONDS
 ):
-    """Let a model count 10,000 ticks; kill its process and the server in turn, three times each.
+    """Let a model count 10,000 ticks; kill its process ten times and the server three times.
 
     source, sink: addresses. send: gives the system tick n, `{"key": "a", "value": n}`, and returns
     True once it surely has it, perhaps twice. delivered: the ids of the forecasts so far, in order.
@@ -48,10 +50,11 @@ def killed_and_counted(
         stack.callback(lambda: run.poll() is None and run.kill())
         stack.callback(ended.set)
         producer.start()
-        for kill in range(6):
-            share = (kill + 1) * TICKS // 8
+        for kill in range(1, KILLS + 1):
+            share = kill * TICKS // (KILLS + 2)
             wait_until(lambda share=share: len(set(delivered())) >= share, seconds)
-            if kill % 2 and server is not None:
+            time.sleep(random.uniform(0, 0.05))
+            if kill % 4 == 0 and server is not None:
                 server.kill()
                 time.sleep(0.1)
                 server.start()
