@@ -79,7 +79,6 @@ class TestRedisSink(_OfRedis, SinkContract):
     ("kind", "address", "message"),
     [
         ("source", "carrier-pigeon://here/loft", "no source is installed for carrier-pigeon"),
-        ("source", "csv://here/file", "no source is installed for csv"),
         ("sink", "redis", "expected an address"),
         ("sink", "redis://here:port/x", "is no address"),
         ("sink", "redis://${NOWHERE_SET}/x", "NOWHERE_SET"),

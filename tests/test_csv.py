@@ -354,3 +354,9 @@ def test_the_sink_keeps_the_earlier_forecasts_of_each_stream(tmp_path):
             sink.write(Batch(*of_key), forecasts[mine], bounds[mine])
         alone = [line.replace(f",{key},", ",") for line in lines if f",{key}," in line]
         assert alone == path.read_text().splitlines()[1:]
+
+
+@pytest.mark.parametrize("time", ["3000-01-01", "1600-01-01T00:00:00Z", "64060588800000"])
+def test_a_year_that_does_not_fit_is_refused(write, time):
+    with pytest.raises(DataError, match=rf"line 2, column 'time': '{time}' is not a timestamp"):
+        list(CSVSource(write(f"time,y\n{time},1\n"), time="time"))
