@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import entry_points
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .forecaster import LSTMForecaster
     from .report import FleetReport, StreamReport
     from .resume import ResumableRun
+    from .stream import Batch
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -167,6 +168,10 @@ def replay(
         int, typer.Option(min=0, help="Of several streams, show so many with the largest errors.")
     ] = 5,
     limit: Limit = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="Go N times as fast as the timestamps; 1: in real time."),
+    ] = None,
     seed: Seed = 0,
     output: Annotated[
         Path | None,
@@ -256,7 +261,7 @@ def replay(
             )
         progress = stack.enter_context(_progress(console))
         seconds = _drive(
-            forecaster, source, report, sink, progress, horizon, limit, interval, saved
+            forecaster, source, report, sink, progress, horizon, limit, interval, speed, saved
         )
     for warning in source.warnings:
         console.print(f"note: {warning}")
@@ -475,6 +480,7 @@ def _drive(
     horizon: int,
     limit: int | None,
     interval: float | None,
+    speed: float | None,
     saved: "ResumableRun | None",
 ) -> float:
     """Let the model learn the source, tell the report and the sink: the seconds that took."""
@@ -486,9 +492,14 @@ def _drive(
     task = progress.add_task("", total=1.0, ticks=0)
     ticks, start = 0 if saved is None else saved.ticks, time.perf_counter()
     alpha = None if interval is None else 1 - interval
-    batches = run(model, source, horizon, limit, alpha)
+    due: Iterable[Batch] = source
+    if speed is not None:
+        from streamlstm_connectors.files import paced
+
+        due = paced(source, speed, start=ticks)
+    batches = run(model, due, horizon, limit, alpha)
     if saved is not None:
-        batches = run(model, saved.rest(source, limit), horizon, None, alpha)
+        batches = run(model, saved.rest(due, limit), horizon, None, alpha)
     for batch, forecasts, bounds in batches:
         report.update(batch, forecasts[:, 0], None if bounds is None else bounds[:, :, 0])
         if sink is not None:

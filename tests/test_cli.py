@@ -8,7 +8,9 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -306,6 +308,9 @@ def test_bad_data_ends_with_one_line_and_code_1(streamlstm, tmp_path, text, argu
         ["replay", "FILE", "--weights", "shared"],
         ["replay", "FILE", "--wide", "--weights", "shared"],
         ["replay", "FILE", "--wide", "--weights", "own", "--preset", "fast"],
+        ["replay", "FILE", "--speed", "0"],
+        ["replay", "FILE", "--speed", "nan"],
+        ["replay", "FILE", "--speed", "1", "--time", "none"],
         ["replay", "FILE", "--colour"],
         ["run", "--source", "redis://localhost/ticks", "--weights", "shared"],
         ["run", "--source", "redis://localhost/ticks", "--weights", "shared", "--key", "site"],
@@ -602,6 +607,24 @@ def test_the_name_of_a_file_says_what_it_is(streamlstm, stream, monkeypatch, nam
     path = stream.rename(stream.with_name(name))
     code, _, err = streamlstm("replay", path)
     assert (code, err) == (1, f"error: {name} is read as {system}\n")
+
+
+def test_a_replay_may_take_the_time_that_the_stream_took(streamlstm, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    minutes = pd.date_range("2024-01-01", periods=40, freq="min").strftime("%Y-%m-%dT%H:%M:%S")
+    frame = pd.DataFrame({"time": minutes, "load": random_walk(40)})
+    frame.to_csv("stream.csv", index=False)
+    command = ["replay", "stream.csv", *SMALL, "--output"]
+    assert streamlstm(*command, "whole.csv")[0] == 0
+    _, out, _ = streamlstm(*command, "slow.csv", "--speed", 60 * 50, "--json")
+    assert 39 / 50 < json.loads(out)["seconds"] < 10
+    assert Path("slow.csv").read_bytes() == Path("whole.csv").read_bytes()
+    part = [*command, "part.csv", "--state", "state"]
+    assert streamlstm(*part, "--limit", 38)[0] == 0
+    start = time.perf_counter()
+    assert streamlstm(*part, "--speed", 60)[0] == 0
+    assert 1 < time.perf_counter() - start < 20, "not a second for each minute before"
+    assert Path("part.csv").read_bytes() == Path("whole.csv").read_bytes()
 
 
 def test_a_progress_bar_on_a_terminal(stream):
