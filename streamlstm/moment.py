@@ -1,8 +1,26 @@
 """The streams of a fleet as they are at one moment, copied while the fleet goes on."""
 
+import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from weakref import WeakSet
+
+copying = threading.Lock()  # held by threads that copy, so that no process forks meanwhile
+_moments = WeakSet["Moment"]()
+
+
+def _after_fork() -> None:
+    """Nobody copies in a forked child."""
+    copying.release()
+    for moment in _moments:
+        moment.waiting.clear()
+
+
+os.register_at_fork(
+    before=copying.acquire, after_in_parent=copying.release, after_in_child=_after_fork
+)
 
 
 class Moment:
@@ -19,6 +37,7 @@ class Moment:
         self.waiting = {row: model for row, model in models.items() if model is not None}
         self._copy = copy
         self._copies: dict[int, Any] = {}
+        _moments.add(self)
 
     def before_change(self, rows: Iterable[int]) -> None:
         """Copy models that are about to change, those of them that wait."""

@@ -25,7 +25,7 @@ import streamlstm
 
 from .encoding import Decoder, Encoder
 from .errors import DamagedSnapshotError, ParameterError, SnapshotError
-from .moment import Moment
+from .moment import Moment, copying
 
 MAGIC = b"streamlstm\r\n"  # the line end, so that a copy in text mode shows
 FORMAT = 1  # of this version; raise it when what a model's state consists of changes
@@ -225,7 +225,7 @@ class _Copy:
             with _no_collection():
                 while moment.waiting:
                     began = time.perf_counter()
-                    with self._lock:
+                    with copying, self._lock:
                         moment.copy_for(sys.maxsize if at_once else PORTION)
                     texts.update((row, _json([row, node])) for row, node in moment.taken())
                     if not at_once:

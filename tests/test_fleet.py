@@ -1,14 +1,17 @@
 """ForecasterFleet: each stream learns as a forecaster of its own would, to the last bit."""
 
 import copy
+import functools
 import itertools
 import json
 import logging
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numba
 import numpy as np
@@ -448,6 +451,37 @@ def test_a_copy_that_fails_holds_up_nobody(tmp_path, monkeypatch):
         learn(fleet, [1], 1)
         assert snapshots.save(fleet).name == "00000001.snapshot"
         assert same(snapshots.load().model, fleet)
+
+
+def test_a_process_may_fork_while_a_snapshot_is_copied(tmp_path, monkeypatch):
+    """The child has no thread that would let go of the fleet."""
+    fleet = ForecasterFleet(small(preset="fast", season=12))
+    learn(fleet, range(40), 0)
+    expected = fleet.forecast(1)
+    monkeypatch.setattr(snapshot, "PORTION", 0.2)
+    copied = []
+
+    def slowly(encoder, model):
+        copied.append(model)
+        time.sleep(0.01)
+        return value(encoder, model)
+
+    value = snapshot.Encoder.value
+    with Snapshots(tmp_path) as snapshots:
+        copy_of = snapshot._Copy(fleet, None)
+        copy_of._moment._copy = functools.partial(slowly, copy_of._encoder)
+        monkeypatch.setattr(snapshot, "_Copy", lambda *_: copy_of)
+        snapshots.save(fleet, wait=False)
+        while len(copied) < 3:
+            time.sleep(0.001)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)  # ends the child
+            alike = np.array_equal(fleet.forecast(1), expected)
+            os._exit(0 if alike and not copy_of._moment.waiting else 1)
+        assert len(copied) < 40, "it is not done"
+        assert os.waitpid(child, 0)[1] == 0
+    assert len(copied) == 40
 
 
 def test_what_goes_wrong_with_writing_is_told_later_and_lost_by_no_one(tmp_path, monkeypatch):
