@@ -34,6 +34,7 @@ class Moment:
 
     def __init__(self, models: Mapping[int, Any], copy: Callable[[Any], Any]):
         self.rows = list(models)
+        self.unchanged = [row for row, model in models.items() if model is None]
         self.waiting = {row: model for row, model in models.items() if model is not None}
         self._copy = copy
         self._copies: dict[int, Any] = {}
@@ -46,14 +47,15 @@ class Moment:
                 if row in self.waiting:
                     self._copies[row] = self._copy(self.waiting.pop(row))
 
-    def copy_for(self, seconds: float) -> None:
-        """Copy models for so long, at least one."""
+    def copy_for(self, seconds: float) -> bool:
+        """Copy models for so long, at least one; whether there are more."""
         end = time.perf_counter() + seconds
         while self.waiting:
             row, model = self.waiting.popitem()
             self._copies[row] = self._copy(model)
             if time.perf_counter() > end:
-                return
+                break
+        return bool(self.waiting)
 
     def taken(self) -> Iterable[tuple[int, Any]]:
         """The copies that there are, with their rows, each once; for one thread."""

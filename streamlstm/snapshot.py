@@ -220,21 +220,21 @@ class _Copy:
 
     def _streams(self, at_once: bool) -> Iterator[str]:
         """Rows and models in JSON, in the order of the fleet."""
-        moment, texts = self._moment, dict[int, str]()
+        moment, more = self._moment, True
+        texts = {row: f"[{row},null]" for row in moment.unchanged}
         try:
             with _no_collection():
-                while moment.waiting:
+                while more:
                     began = time.perf_counter()
                     with copying, self._lock:
-                        moment.copy_for(sys.maxsize if at_once else PORTION)
+                        more = moment.copy_for(sys.maxsize if at_once else PORTION)
                     texts.update((row, _json([row, node])) for row, node in moment.taken())
-                    if not at_once:
+                    if more:
                         time.sleep(time.perf_counter() - began)
-                texts.update((row, _json([row, node])) for row, node in moment.taken())
         finally:
             with self._lock:
                 moment.waiting.clear()
-        return (texts.get(row) or f"[{row},null]" for row in moment.rows)
+        return (texts[row] for row in moment.rows)
 
 
 def _json(node: Any) -> str:

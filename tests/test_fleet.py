@@ -453,6 +453,34 @@ def test_a_copy_that_fails_holds_up_nobody(tmp_path, monkeypatch):
         assert same(snapshots.load().model, fleet)
 
 
+def test_a_snapshot_waits_for_a_stream_that_another_thread_copies(tmp_path):
+    fleet = ForecasterFleet(small(preset="fast", season=12))
+    learn(fleet, range(2), 0)
+    before, copied = copy.deepcopy(fleet), snapshot._Copy(fleet, None)
+    copied._moment.copy_for(0)
+    begun, go_on, path = threading.Event(), threading.Event(), tmp_path / "fleet.snapshot"
+
+    def when_told(model):
+        begun.set()
+        go_on.wait(20)
+        return copied._encoder.value(model)
+
+    copied._moment._copy = when_told
+    (last,) = copied._moment.waiting
+    learner = threading.Thread(target=learn, args=(fleet, [last], 1))
+    writer = threading.Thread(target=lambda: snapshot._write(path, copied.pieces(at_once=False)))
+    learner.start()
+    assert begun.wait(20)
+    assert not copied._moment.waiting
+    writer.start()
+    writer.join(0.2)
+    assert writer.is_alive()
+    go_on.set()
+    writer.join()
+    learner.join()
+    assert same(snapshot.load(path).model, before)
+
+
 def test_a_process_may_fork_while_a_snapshot_is_copied(tmp_path, monkeypatch):
     """The child has no thread that would let go of the fleet."""
     fleet = ForecasterFleet(small(preset="fast", season=12))
