@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 import tomllib
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import entry_points
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .forecaster import LSTMForecaster
     from .report import FleetReport, StreamReport
     from .resume import ResumableRun
+    from .stream import Batch
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -76,12 +78,56 @@ def _plot_path(path: Path | None) -> Path | None:
     return path
 
 
+# Options of both commands that learn.
+Features = Annotated[
+    str,
+    typer.Option(
+        metavar="A,B", help="Columns or fields that help from the tick after they arrived on."
+    ),
+]
+Season = Annotated[
+    Any, typer.Option(parser=_season, metavar="auto|none|N[,M]", help="Seasons in ticks.")
+]
+Interval = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        callback=_interval,
+        help="Add intervals that this share of the values should lie in, such as 0.9.",
+    ),
+]
+Preset = Annotated[
+    str, typer.Option(metavar="accurate|fast", help="Smaller errors, or less work a tick.")
+]
+HiddenSize = Annotated[int, typer.Option(min=1, help="Units of the LSTM.")]
+Window = Annotated[int, typer.Option(min=1, help="Ticks that gradients reach back.")]
+LearningRate = Annotated[float, typer.Option(min=0, help="Step size of Adam.")]
+Weights = Annotated[
+    str,
+    typer.Option(
+        metavar="private|shared",
+        help="Of many streams: a network for each, or one for all (--preset fast).",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of the initial weights.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Stop after so many ticks.")]
+State = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Keep snapshots here; go on from the newest if there are some."
+    ),
+]
+
+
 @app.command()
 def replay(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="CSV with a header, plain or gzip.", exists=True, dir_okay=False
+            metavar="FILE",
+            help="CSV with a header, plain or gzip, or Parquet.",
+            exists=True,
+            dir_okay=False,
         ),
     ],
     time_column: Annotated[
@@ -103,56 +149,35 @@ def replay(
         str | None,
         typer.Option(metavar="COL", help="Column that names the stream of each row, of several."),
     ] = None,
-    features: Annotated[
-        str,
-        typer.Option(metavar="A,B", help="Columns that help from the tick after they arrived on."),
-    ] = "",
+    features: Features = "",
     known: Annotated[
         str,
         typer.Option(
             metavar="A,B", help="Columns known in advance, which help for their own tick."
         ),
     ] = "",
-    season: Annotated[
-        Any, typer.Option(parser=_season, metavar="auto|none|N[,M]", help="Seasons in ticks.")
-    ] = "auto",
+    season: Season = "auto",
     horizon: Annotated[int, typer.Option(min=1, help="Ticks ahead to forecast.")] = 1,
-    interval: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SHARE",
-            callback=_interval,
-            help="Add intervals that this share of the values should lie in, such as 0.9.",
-        ),
-    ] = None,
-    preset: Annotated[
-        str, typer.Option(metavar="accurate|fast", help="Smaller errors, or less work a tick.")
-    ] = "accurate",
-    hidden_size: Annotated[int, typer.Option(min=1, help="Units of the LSTM.")] = 32,
-    window: Annotated[int, typer.Option(min=1, help="Ticks that gradients reach back.")] = 20,
-    learning_rate: Annotated[float, typer.Option(min=0, help="Step size of Adam.")] = 0.002,
-    weights: Annotated[
-        str,
-        typer.Option(
-            metavar="private|shared",
-            help="With --wide or --key: a network for each stream, or one for all (--preset fast).",
-        ),
-    ] = "private",
+    interval: Interval = None,
+    preset: Preset = "accurate",
+    hidden_size: HiddenSize = 32,
+    window: Window = 20,
+    learning_rate: LearningRate = 0.002,
+    weights: Weights = "private",
     worst: Annotated[
         int, typer.Option(min=0, help="Of several streams, show so many with the largest errors.")
     ] = 5,
-    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many ticks.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the initial weights.")] = 0,
+    limit: Limit = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="Go N times as fast as the timestamps; 1: in real time."),
+    ] = None,
+    seed: Seed = 0,
     output: Annotated[
         Path | None,
         typer.Option(metavar="OUT.csv", help="Write a row a tick: timestamp, value, forecasts."),
     ] = None,
-    state: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Keep snapshots here; go on from the newest if there are some."
-        ),
-    ] = None,
+    state: State = None,
     snapshot_every: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Ticks between snapshots; by default 10 seconds."),
@@ -176,7 +201,6 @@ def replay(
     from rich.console import Console
 
     from .fleet import ForecasterFleet
-    from .forecaster import LSTMForecaster
     from .report import FleetReport, StreamReport
 
     if weights != "private" and not (wide or key):
@@ -185,7 +209,7 @@ def replay(
         raise ParameterError("--snapshot-every needs --state, a directory for the snapshots")
     console = Console(stderr=True, highlight=False, markup=False)
     in_advance = _names(known)
-    source = _connector("csv", "source")(
+    source = _connector("parquet" if file.suffix == ".parquet" else "csv", "source")(
         file,
         time=None if time_column == "none" else time_column,
         target=_names(target) if wide and target != "auto" else target,
@@ -196,16 +220,12 @@ def replay(
     _tell_guesses(console, source, time_column == "auto", target == "auto")
     if both := [name for name in source.targets if name in in_advance]:
         raise ParameterError(f"--known names {both[0]!r}, a column to forecast")
-    model = LSTMForecaster(
-        hidden_size=hidden_size,
-        window=window,
-        learning_rate=learning_rate,
-        season=None if season == "none" else season,
-        preset=preset,
-        horizon=min(max(horizon, 24), LONGEST_HORIZON),
-        known_features=tuple(in_advance) or None,
-        seed=seed,
-    )
+    chosen = {
+        "--season": season, "--horizon": horizon, "--interval": interval, "--preset": preset,
+        "--hidden-size": hidden_size, "--window": window, "--learning-rate": learning_rate,
+        "--weights": weights, "--seed": seed,
+    }  # fmt: skip
+    model = _model(chosen, in_advance)
     several = wide or key is not None
     report: FleetReport | StreamReport
     # A first call loads the kernel, or compiles it and says so, before the clock runs.
@@ -218,10 +238,7 @@ def replay(
         report = StreamReport(f"{file.name}: {source.targets[0]}", model, interval)
     options = {
         "--time": time_column, "--target": target, "--wide": wide, "--key": key,
-        "--weights": weights,
-        "--features": features, "--known": known, "--season": season, "--horizon": horizon,
-        "--interval": interval, "--preset": preset, "--hidden-size": hidden_size,
-        "--window": window, "--learning-rate": learning_rate, "--seed": seed,
+        "--features": features, "--known": known, **chosen,
         "--output": None if output is None else str(output),
         "--plot": several and plot is not None,  # which has fleets keep more
     }  # fmt: skip
@@ -244,7 +261,7 @@ def replay(
             )
         progress = stack.enter_context(_progress(console))
         seconds = _drive(
-            forecaster, source, report, sink, progress, horizon, limit, interval, saved
+            forecaster, source, report, sink, progress, horizon, limit, interval, speed, saved
         )
     for warning in source.warnings:
         console.print(f"note: {warning}")
@@ -310,38 +327,27 @@ def run_live(
     time_field: Annotated[
         str | None, typer.Option("--time", metavar="FIELD", help="With its timestamp.")
     ] = None,
-    features: Annotated[
-        str,
-        typer.Option(metavar="A,B", help="Fields that help from the tick after they arrived on."),
-    ] = "",
-    season: Annotated[
-        Any, typer.Option(parser=_season, metavar="auto|none|N[,M]", help="Seasons in ticks.")
-    ] = "auto",
+    sequence: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD",
+            help="With a number that grows within a stream: others are late.",
+        ),
+    ] = None,
+    features: Features = "",
+    season: Season = "auto",
     horizon: Annotated[
         int, typer.Option(min=1, max=LONGEST_HORIZON, help="Ticks ahead to forecast.")
     ] = 1,
-    interval: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SHARE",
-            callback=_interval,
-            help="Add intervals that this share of the values should lie in, such as 0.9.",
-        ),
-    ] = None,
-    preset: Annotated[
-        str, typer.Option(metavar="accurate|fast", help="Smaller errors, or less work a tick.")
-    ] = "accurate",
-    hidden_size: Annotated[int, typer.Option(min=1, help="Units of the LSTM.")] = 32,
-    window: Annotated[int, typer.Option(min=1, help="Ticks that gradients reach back.")] = 20,
-    learning_rate: Annotated[float, typer.Option(min=0, help="Step size of Adam.")] = 0.002,
-    seed: Annotated[int, typer.Option(min=0, help="Of the initial weights.")] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many ticks.")] = None,
-    state: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Keep snapshots here; go on from the newest if there are some."
-        ),
-    ] = None,
+    interval: Interval = None,
+    preset: Preset = "accurate",
+    hidden_size: HiddenSize = 32,
+    window: Window = 20,
+    learning_rate: LearningRate = 0.002,
+    weights: Weights = "private",
+    seed: Seed = 0,
+    limit: Limit = None,
+    state: State = None,
     snapshot_seconds: Annotated[
         float, typer.Option(min=0, help="Between snapshots, at least.")
     ] = 10.0,
@@ -359,39 +365,35 @@ def run_live(
     from .address import Address
     from .connector import connector
     from .fleet import ForecasterFleet
-    from .forecaster import LSTMForecaster
     from .live import LiveRun, learn
     from .payload import Fields
     from .stream import Batch
 
-    fields = Fields(value, key, time_field, tuple(_names(features)))
+    if weights != "private" and key is None:
+        raise ParameterError("--weights needs many streams: --key")
+    fields = Fields(value, key, time_field, tuple(_names(features)), sequence)
     address = Address(source_address)
     source = connector("source", address).from_address(address, fields)
     sink = None
     if sink_address is not None:
         to = Address(sink_address)
         sink = connector("sink", to).from_address(to)
-    model: Any = LSTMForecaster(
-        hidden_size=hidden_size,
-        window=window,
-        learning_rate=learning_rate,
-        season=None if season == "none" else season,
-        preset=preset,
-        horizon=max(horizon, 24),
-        seed=seed,
-    )
+    chosen = {
+        "--season": season, "--horizon": horizon, "--interval": interval, "--preset": preset,
+        "--hidden-size": hidden_size, "--window": window, "--learning-rate": learning_rate,
+        "--weights": weights, "--seed": seed,
+    }  # fmt: skip
+    model: Any = _model(chosen)
     alpha = None if interval is None else 1 - interval
     if key is not None:
-        model = ForecasterFleet(model)
+        model = ForecasterFleet(model, weights)
     # A first call loads the kernels, or compiles them and says so, before ticks wait for them.
     two = np.zeros(2)
     keys = None if key is None else ["", ""]
     learn(copy.deepcopy(model), Batch(two, {}, None, ["", ""], keys), horizon, alpha)
     options = {
         "--source": str(address), "--value": value, "--key": key, "--time": time_field,
-        "--features": features, "--season": season, "--horizon": horizon, "--interval": interval,
-        "--preset": preset, "--hidden-size": hidden_size, "--window": window,
-        "--learning-rate": learning_rate, "--seed": seed,
+        "--features": features, "--sequence": sequence, **chosen,
     }  # fmt: skip
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="INFO")
     live = LiveRun(
@@ -419,6 +421,22 @@ def warmup() -> None:
     start = time.perf_counter()
     warm_up()
     print(f"kernels are ready, after {time.perf_counter() - start:.1f} s")
+
+
+def _model(chosen: dict[str, Any], known: Sequence[str] = ()) -> "LSTMForecaster":
+    """A new model with options by name; known: features known in advance."""
+    from .forecaster import LSTMForecaster
+
+    return LSTMForecaster(
+        hidden_size=chosen["--hidden-size"],
+        window=chosen["--window"],
+        learning_rate=chosen["--learning-rate"],
+        season=None if chosen["--season"] == "none" else chosen["--season"],
+        preset=chosen["--preset"],
+        horizon=min(max(chosen["--horizon"], 24), LONGEST_HORIZON),
+        known_features=tuple(known) or None,
+        seed=chosen["--seed"],
+    )
 
 
 def _connector(system: str, kind: str) -> Any:
@@ -462,6 +480,7 @@ def _drive(
     horizon: int,
     limit: int | None,
     interval: float | None,
+    speed: float | None,
     saved: "ResumableRun | None",
 ) -> float:
     """Let the model learn the source, tell the report and the sink: the seconds that took."""
@@ -473,9 +492,14 @@ def _drive(
     task = progress.add_task("", total=1.0, ticks=0)
     ticks, start = 0 if saved is None else saved.ticks, time.perf_counter()
     alpha = None if interval is None else 1 - interval
-    batches = run(model, source, horizon, limit, alpha)
+    due: Iterable[Batch] = source
+    if speed is not None:
+        from streamlstm_connectors.files import paced
+
+        due = paced(source, speed, start=ticks)
+    batches = run(model, due, horizon, limit, alpha)
     if saved is not None:
-        batches = run(model, saved.rest(source, limit), horizon, None, alpha)
+        batches = run(model, saved.rest(due, limit), horizon, None, alpha)
     for batch, forecasts, bounds in batches:
         report.update(batch, forecasts[:, 0], None if bounds is None else bounds[:, :, 0])
         if sink is not None:

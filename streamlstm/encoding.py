@@ -26,6 +26,7 @@ _PLAIN = {type(None), bool, int, str}  # of these JSON keeps the type
 
 # By name of the class.
 _MODULES = {name: f".{module}" for name, module in streamlstm._MODULES.items()} | {
+    "Blocks": ".blocks",
     "Columns": ".features",
     "DriftWatch": ".drift",
     "FleetScore": ".evaluate",
@@ -52,7 +53,7 @@ class Encoder:
     """Python values as JSON; copies of arrays, little-endian, go where JSON refers to them."""
 
     def __init__(self) -> None:
-        self.arrays: list[bytes] = []
+        self.arrays = deque[bytes]()
         self.size = 0
 
     def value(self, value: Any) -> Any:

@@ -3,16 +3,18 @@
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .blocks import Blocks
 from .errors import InputError, ParameterError
 from .features import as_vector
 from .history import History
 
 LEFT_OUT = 0.1  # of the ticks, at the beginning
 PROTOCOLS = ("strict", "river")
+FINENESS, FINENESS_OF_MANY = 4096, 64  # of the blocks of one stream, and of each of many
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,10 @@ class Result:
 
 
 class Score:
-    """Collects errors as a stream goes by; 25 bytes a tick.
+    """Collects errors as a stream goes by, in a memory that hardly grows.
+
+    Up to 131,072 ticks figures leave out exactly the first tenth. Of longer streams it is rounded
+    down to the beginning of a block, see `Blocks`: up to 1/4096 of it is scored as well.
 
     Examples
     --------
@@ -44,75 +49,103 @@ class Score:
     """
 
     def __init__(self) -> None:
-        self._parts: list[list[np.ndarray]] = []  # errors, naive errors, in intervals, their widths
+        self._blocks = Blocks(len(COLUMNS), FINENESS)
         self._known = History(1, np.nan)
 
     def update(
-        self,
-        values: np.ndarray,
-        forecasts: np.ndarray,
-        bounds: np.ndarray | None = None,
-        keys: Sequence[Hashable] | None = None,
+        self, values: np.ndarray, forecasts: np.ndarray, bounds: np.ndarray | None = None
     ) -> None:
         """Compare T values with their one-step forecasts, NaN where there is none.
 
-        bounds: (T, 2) lower and upper ends of the intervals around them, if there are any; keys:
-        the stream of each value, if there are several.
+        bounds: (T, 2) lower and upper ends of the intervals around them, if there are any.
         """
-        known = np.isfinite(values)
-        values = np.where(known, values, np.nan)
-        known_keys = None if keys is None else list(compress(keys, known))
-        entries, at = self._known.push(known_keys, values[known])
-        naive_errors = np.full(values.size, np.nan)
-        naive_errors[known] = np.abs(entries[at - 1] - entries[at])
-        lower, upper = np.full((2, values.size), np.nan) if bounds is None else bounds.T
-        self._parts.append(
-            [
-                np.abs(forecasts - values),
-                np.where(np.isnan(forecasts), np.nan, naive_errors),
-                (lower <= values) & (values <= upper),
-                upper - lower,
-            ]
-        )
+        rows = np.zeros(values.size, np.int32)
+        self._blocks.add(rows, _numbers(self._known, None, values, forecasts, bounds))
 
-    @property
-    def errors(self) -> np.ndarray:
-        """(T,) absolute errors, NaN where a tick cannot be scored."""
-        return self._columns()[0]
-
-    @property
-    def naive_errors(self) -> np.ndarray:
-        """(T,) absolute errors of the last-value forecast on the same ticks."""
-        return self._columns()[1]
+    def curve(self) -> "Curve":
+        """The errors as they went."""
+        return _curve(*self._blocks.streams()[0])
 
     def result(self) -> Result:
         """Scores over all ticks but the first tenth."""
-        errors, naive, inside, widths = self._columns()
-        ticks = errors.size
-        scored = np.isfinite(errors) & (np.arange(ticks) >= int(LEFT_OUT * ticks))
-        result = _summary(ticks, errors[scored], naive[scored])
-        bounded = scored & ~np.isnan(widths)
-        if not bounded.any():
-            return result
-        coverage = float(inside[bounded].mean())
-        return replace(result, coverage=coverage, interval_width=float(widths[bounded].mean()))
+        return _result(*self._blocks.streams()[0])
 
-    def of_ticks(self, ticks: np.ndarray) -> "Score":
-        """The score of some of the ticks, by number."""
-        score = Score()
-        score._parts = [[column[ticks] for column in self._columns()]]
-        return score
 
-    def __getstate__(self) -> dict[str, Any]:
-        self._columns()
-        return self.__dict__
+class Sums(NamedTuple):
+    """What is summed up over the ticks of a block, (B,) each."""
 
-    def _columns(self) -> list[np.ndarray]:
-        """The four arrays of all ticks, put together once."""
-        if len(self._parts) != 1:
-            parts = zip(*self._parts, strict=True) if self._parts else [[np.empty(0)]] * 4
-            self._parts = [[np.concatenate(column) for column in parts]]
-        return self._parts[0]
+    scored: Any  # ticks with a value and a forecast
+    errors: Any  # of these, absolute
+    naive_errors: Any  # of the last-value forecast on the same ticks
+    bounded: Any  # those of them that have an interval
+    inside: Any  # and lie in it
+    widths: Any
+    norm: Any  # of the errors
+
+
+COLUMNS = Sums(*range(len(Sums._fields)))
+
+
+class Curve(NamedTuple):
+    """Sums over all ticks before each of some places in a stream, of which the first is 0."""
+
+    ticks: np.ndarray  # (N,)
+    scored: np.ndarray  # (N,) of these, with a value and a forecast
+    errors: np.ndarray  # (N,) sums of their absolute errors
+    naive_errors: np.ndarray  # (N,) and of those of the last-value forecast
+
+
+def _numbers(
+    known: History,
+    keys: Sequence[Hashable] | None,
+    values: np.ndarray,
+    forecasts: np.ndarray,
+    bounds: np.ndarray | None,
+) -> np.ndarray:
+    """(T, C) what is to be summed up of ticks; known: the last value of each stream."""
+    finite = np.isfinite(values)
+    finite_keys = None if keys is None else list(compress(keys, finite))
+    entries, at = known.push(finite_keys, values[finite])
+    numbers = np.zeros((values.size, len(COLUMNS)))
+    errors = np.abs(forecasts - np.where(finite, values, np.nan))
+    scored = np.isfinite(errors)
+    naive = np.full(values.size, np.nan)
+    naive[finite] = np.abs(entries[at - 1] - entries[at])
+    numbers[:, COLUMNS.scored] = scored
+    numbers[scored, COLUMNS.errors] = numbers[scored, COLUMNS.norm] = errors[scored]
+    numbers[scored, COLUMNS.naive_errors] = naive[scored]
+    if bounds is not None:
+        lower, upper = bounds.T
+        bounded = scored & ~np.isnan(upper - lower)
+        numbers[:, COLUMNS.bounded] = bounded
+        numbers[:, COLUMNS.inside] = bounded & (lower <= values) & (values <= upper)
+        numbers[bounded, COLUMNS.widths] = (upper - lower)[bounded]
+    return numbers
+
+
+def _result(sizes: np.ndarray, sums: np.ndarray) -> Result:
+    """Figures of the blocks of a stream but for those that lie in its first tenth."""
+    ends = np.cumsum(sizes)
+    ticks = int(sizes.sum())
+    columns = Sums(*sums[ends > int(LEFT_OUT * ticks)].T)
+    some = columns.scored > 0
+    result = _summary(
+        ticks, columns.scored[some], columns.errors[some], columns.norm[some],
+        columns.naive_errors[some],
+    )  # fmt: skip
+    bounded = columns.bounded > 0
+    if not bounded.any():
+        return result
+    count = columns.bounded.sum()
+    coverage, widths = columns.inside.sum() / count, columns.widths[bounded].sum() / count
+    return replace(result, coverage=float(coverage), interval_width=float(widths))
+
+
+def _curve(sizes: np.ndarray, sums: np.ndarray) -> Curve:
+    """The running sums of the blocks of a stream."""
+    columns = Sums(*sums.T)
+    parts = sizes, columns.scored, columns.errors, np.nan_to_num(columns.naive_errors)
+    return Curve(*(np.concatenate([[0], np.cumsum(part)]) for part in parts))
 
 
 @dataclass(frozen=True)
@@ -132,7 +165,10 @@ class FleetResult:
 
 
 class FleetScore:
-    """Collects errors of many streams as their ticks go by; 29 bytes a tick.
+    """Collects errors of many streams as their ticks go by, in a memory that hardly grows.
+
+    Up to 131,072 ticks in all figures leave out exactly the first tenth of each stream, beyond
+    that up to 1/64 less of it: see `Score`.
 
     Examples
     --------
@@ -149,9 +185,9 @@ class FleetScore:
     """
 
     def __init__(self) -> None:
-        self._score = Score()
+        self._blocks = Blocks(len(COLUMNS), FINENESS_OF_MANY)
+        self._known = History(1, np.nan)
         self._rows: dict[Hashable, int] = {}
-        self._of: list[np.ndarray] = []  # rows of the streams of all ticks
 
     def update(
         self,
@@ -163,19 +199,17 @@ class FleetScore:
         """Compare T values, each of the stream of its key, with their forecasts: see `Score`."""
         for key in dict.fromkeys(keys):
             self._rows.setdefault(key, len(self._rows))
-        self._of.append(np.fromiter(map(self._rows.__getitem__, keys), np.int32, len(keys)))
-        self._score.update(values, forecasts, bounds, keys)
+        rows = np.fromiter(map(self._rows.__getitem__, keys), np.int32, len(keys))
+        self._blocks.add(rows, _numbers(self._known, keys, values, forecasts, bounds))
 
-    def scores(self) -> dict[Hashable, Score]:
-        """The score of each stream, in the order in which they came."""
-        rows = np.concatenate(self._of or [np.empty(0, np.int32)])
-        starts = np.cumsum(np.bincount(rows, minlength=len(self._rows)))[:-1]
-        ticks = np.split(np.argsort(rows, kind="stable"), starts)
-        return dict(zip(self._rows, map(self._score.of_ticks, ticks), strict=False))
+    def curve(self, key: Hashable) -> Curve:
+        """The errors of a stream as they went."""
+        return _curve(*self._blocks.streams()[self._rows[key]])
 
     def results(self) -> dict[Hashable, Result]:
         """The figures of each stream, in the order in which they came."""
-        return {key: score.result() for key, score in self.scores().items()}
+        streams = zip(self._rows, self._blocks.streams(), strict=False)
+        return {key: _result(*stream) for key, stream in streams}
 
 
 def fleet_result(results: Collection[Result]) -> FleetResult:
@@ -281,7 +315,7 @@ def evaluate(
     errors = np.where(np.isfinite(paths.T), np.abs(paths.T - targets), np.nan)
     naive_errors = np.abs(_last_known(values, np.nan)[made] - targets)
     return [
-        _summary(ticks, mine[scored], naive[scored])
+        _summary(ticks, np.ones(mine[scored].size), mine[scored], mine[scored], naive[scored])
         for mine, naive in zip(errors, naive_errors, strict=True)
         for scored in [np.isfinite(naive)]
     ]
@@ -294,12 +328,21 @@ def _last_known(values: np.ndarray, last: float) -> np.ndarray:
     return np.concatenate([[last], values])[np.concatenate([[0], newest])]
 
 
-def _summary(ticks: int, errors: np.ndarray, naive: np.ndarray) -> Result:
-    """Figures of absolute errors, and of the last value's on the same ticks."""
-    if errors.size == 0:
+def _summary(
+    ticks: int, counts: np.ndarray, errors: np.ndarray, norms: np.ndarray, naive: np.ndarray
+) -> Result:
+    """Figures of blocks of ticks, each with a count of scored ones and sums over them.
+
+    These are of the absolute errors, the root of that of their squares, and of those of the last
+    value.
+    """
+    scored = int(counts.sum())
+    if scored == 0:
         return Result(ticks, 0, None, None, None)
-    mae = float(errors.mean())
-    largest = float(errors.max())  # squares are taken of fractions of it: no overflow
-    rmse = 0.0 if largest == 0 else largest * float(np.sqrt(np.mean((errors / largest) ** 2)))
-    naive_mae = float(naive.mean())
-    return Result(ticks, errors.size, mae, rmse, mae / naive_mae if naive_mae > 0 else None)
+    mae = float(errors.sum() / scored)
+    largest = float(norms.max())  # squares are taken of fractions of it: no overflow
+    rmse = 0.0
+    if largest != 0:
+        rmse = largest * float(np.sqrt(np.sum((norms / largest) ** 2) / scored))
+    naive_mae = float(naive.sum() / scored)
+    return Result(ticks, scored, mae, rmse, mae / naive_mae if naive_mae > 0 else None)

@@ -2,7 +2,7 @@
 
 import copy
 import threading
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numba
@@ -11,6 +11,7 @@ import numpy as np
 from .errors import InputError, ParameterError
 from .features import as_table, as_times, as_vector
 from .forecaster import NO_PLACES, LSTMForecaster, check_horizon, interval_places
+from .moment import Moment
 from .streams import PrivateStreams, SharedStreams
 
 STREAMS = {"private": PrivateStreams, "shared": SharedStreams}
@@ -247,12 +248,15 @@ class ForecasterFleet:
         """What `__setstate__` takes, not copied; the lock must be held."""
         return {name: self.__dict__[name] for name in OWN} | self._streams.__getstate__()
 
-    def _changes(self, mark: int) -> dict[str, Any]:
-        """The same with None for models that have not changed since a mark."""
-        return self._state() | {"models": self._streams.changed_since(mark)}
+    def _moment(self, mark: int | None, copy: Callable[[LSTMForecaster], Any]) -> Moment:
+        """The models as they are now, or those that have changed since a mark, for copies.
+
+        The lock must be held.
+        """
+        return self._streams.moment(mark, copy)
 
     def _mark(self) -> int:
-        """A mark of now, for `_changes`; the lock must be held."""
+        """A mark of now, for `_moment`; the lock must be held."""
         return self._streams.mark()
 
     def __getstate__(self) -> dict[str, Any]:

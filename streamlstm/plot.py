@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .evaluate import Score
+from .evaluate import Curve
 
 STRETCH = 240  # ticks shown in the upper panel
 POINTS = 2000  # of the error curves, however long the stream
@@ -18,35 +18,35 @@ AVERAGE = 20  # the error is averaged over this fraction of the stream
 VALUE, FORECAST, BAND, NAIVE = "#1f2937", "#e4572e", "#f9d5ca", "#9ca3af"
 
 
-def running_mean(errors: np.ndarray, window: int) -> np.ndarray:
-    """(T,) mean of the last `window` finite errors' worth of ticks; NaN where there are none."""
-    known = np.isfinite(errors)
-    total = np.cumsum(np.where(known, errors, 0.0))
-    count = np.cumsum(known).astype(float)
-    total[window:] = total[window:] - total[:-window]
-    count[window:] = count[window:] - count[:-window]
-    return np.divide(total, count, out=np.full(errors.size, np.nan), where=count > 0)
+def running_mean(curve: Curve, sums: np.ndarray, window: int) -> np.ndarray:
+    """(N - 1,) mean of the errors with these sums over the last `window` ticks before each place.
+
+    NaN where none is scored. Of a block of ticks that a window begins within, it has a share.
+    """
+    before = np.maximum(curve.ticks[1:] - window, 0)
+    total = sums[1:] - np.interp(before, curve.ticks, sums)
+    count = curve.scored[1:] - np.interp(before, curve.ticks, curve.scored)
+    return np.divide(total, count, out=np.full(count.size, np.nan), where=count > 0)
 
 
 def save_plot(
     path: Path,
     title: str,
     newest: Sequence[tuple[Any, ...]],
-    score: Score,
+    curve: Curve,
     interval: float | None = None,
 ) -> None:
     """Write a PNG, or a page with the same picture as scalable graphics.
 
     newest: (label, value, forecast) of the last ticks, and with a share `interval` the lower and
-    upper end of that interval; score: the errors of all ticks.
+    upper end of that interval; curve: the errors of all ticks.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 6.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=[3, 2])
-    errors, naive_errors = score.errors, score.naive_errors
     labels, values, forecasts, *ends = zip(*newest, strict=True)
-    ticks = errors.size
+    ticks = int(curve.ticks[-1])
     x = np.arange(ticks - len(values), ticks)
     upper.plot(x, values, color=VALUE, linewidth=1.4, label="actual")
     upper.plot(x, forecasts, color=FORECAST, linewidth=1.1, label="forecast one tick ahead")
@@ -58,11 +58,14 @@ def save_plot(
     upper.set_xticks(x[shown], [labels[n].replace("T", " ").removesuffix("Z") for n in shown])
 
     window = max(ticks // AVERAGE, 1)
-    at = np.unique(np.linspace(0, ticks - 1, min(ticks, POINTS)).astype(int))
-    lower.plot(
-        at, running_mean(naive_errors, window)[at], color=NAIVE, linewidth=3, label="last value"
-    )
-    lower.plot(at, running_mean(errors, window)[at], color=FORECAST, label="streamlstm")
+    wanted = np.linspace(1, ticks, min(ticks, POINTS)).astype(int)
+    at = np.unique(np.searchsorted(curve.ticks[1:], wanted))
+    for sums, color, width, label in [
+        (curve.naive_errors, NAIVE, 3.0, "last value"),
+        (curve.errors, FORECAST, 1.5, "streamlstm"),
+    ]:
+        means = running_mean(curve, sums, window)
+        lower.plot(curve.ticks[1:][at] - 1, means[at], color=color, linewidth=width, label=label)
     lower.set_title(f"mean absolute error of the last {window:,} ticks", loc="left", fontsize=10)
     lower.set_xlabel("tick")
     lower.set_ylim(bottom=0)

@@ -32,7 +32,8 @@ class StreamReport:
         """Take a batch with its one-step forecasts, (T,), and intervals, (T, 2)."""
         self._score.update(batch.values, forecasts, bounds)
         ends = () if bounds is None else tuple(bounds.T)
-        self._newest.extend(zip(batch.labels, batch.values, forecasts, *ends, strict=True))
+        columns = batch.labels, batch.values, forecasts, *ends
+        self._newest.extend(zip(*(each[-STRETCH:] for each in columns), strict=True))
 
     @property
     def collected(self) -> tuple[Any, ...]:
@@ -69,7 +70,7 @@ class StreamReport:
 
     def save_plot(self, path: Path) -> None:
         """Draw the last stretch and the running error."""
-        save_plot(path, self.title, self._newest, self._score, self.interval)
+        save_plot(path, self.title, self._newest, self._score.curve(), self.interval)
 
 
 class FleetReport:
@@ -135,7 +136,7 @@ class FleetReport:
         numbers = self._newest.last(key)[-result.ticks :].T
         newest = list(zip(self._labels.last(key)[-result.ticks :], *numbers, strict=True))
         title = f"{self.title}, worst: {key}"
-        save_plot(path, title, newest, self._score.scores()[key], self.interval)
+        save_plot(path, title, newest, self._score.curve(key), self.interval)
 
     @cached_property
     def _results(self) -> dict[Any, Result]:

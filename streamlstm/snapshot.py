@@ -12,6 +12,8 @@ import json
 import logging
 import os
 import struct
+import sys
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
@@ -23,6 +25,7 @@ import streamlstm
 
 from .encoding import Decoder, Encoder
 from .errors import DamagedSnapshotError, ParameterError, SnapshotError
+from .moment import Moment, copying
 
 MAGIC = b"streamlstm\r\n"  # the line end, so that a copy in text mode shows
 FORMAT = 1  # of this version; raise it when what a model's state consists of changes
@@ -30,6 +33,7 @@ _PREFIX = struct.Struct("<12sIQQ")  # MAGIC, FORMAT, bytes of the header, bytes 
 _DIGEST = 32  # bytes
 _WHOLE, _CHANGES, _DAMAGED = ".snapshot", ".changes", ".damaged"
 _UNFINISHED = ".unfinished"
+PORTION = 0.001  # seconds that others wait for a fleet at a time
 _LONGEST = 100  # changes of a fleet in a row, before it is written as a whole again
 
 _log = logging.getLogger(__name__)
@@ -75,8 +79,7 @@ def save(model: Any, path: str | Path, position: Any = None) -> None:
     (True, {'row': 50})
 
     """
-    pieces, _ = _pieces(model, position)
-    _write(Path(path), pieces)
+    _write(Path(path), _Copy(model, position).pieces(at_once=True))
 
 
 def load(path: str | Path) -> Snapshot:
@@ -171,32 +174,71 @@ class _Saved(NamedTuple):
     mark: int | None  # of a fleet
 
 
-def _pieces(
-    model: Any, position: Any, after: _Saved | None = None
-) -> tuple[list[bytes], int | None]:
-    """The bytes of a file but for the digest, and a fleet's mark; the model is copied in one go.
+class _Copy:
+    """A model and a position as they are now, on their way into a file.
 
     after: what the file is to hold the changes since.
     """
-    if getattr(model, "device", "cpu") != "cpu":
-        raise SnapshotError("a fleet on a GPU has no snapshots: pickle it, or save fleet[key]")
-    encoder, mark = Encoder(), None
-    with model._lock, _no_collection():
-        if after is None:
-            tree = encoder.value(model)
-        else:
-            tree = encoder.object(model, model._changes(after.mark))
-        if hasattr(model, "_mark"):
-            mark = model._mark()
-    header = {
-        "streamlstm": streamlstm.__version__,
-        "river": version("river"),
-        "after": None if after is None else {"name": after.name, "digest": after.digest},
-        "position": encoder.value(position),
-        "model": tree,
-    }
-    text = json.dumps(header, separators=(",", ":")).encode()
-    return [_PREFIX.pack(MAGIC, FORMAT, len(text), encoder.size), text, *encoder.arrays], mark
+
+    def __init__(self, model: Any, position: Any, after: _Saved | None = None):
+        if getattr(model, "device", "cpu") != "cpu":
+            raise SnapshotError("a fleet on a GPU has no snapshots: pickle it, or save fleet[key]")
+        self.mark: int | None = None  # of a fleet
+        self._lock = model._lock
+        self._encoder = encoder = Encoder()
+        self._moment = Moment({}, encoder.value)
+        header: dict[str, Any] = {
+            "streamlstm": streamlstm.__version__,
+            "river": version("river"),
+            "after": None if after is None else {"name": after.name, "digest": after.digest},
+            "position": encoder.value(position),
+        }
+        with self._lock, _no_collection():
+            if hasattr(model, "_mark"):
+                state = {**model._state(), "models": {}}  # which come last
+                header["model"] = encoder.object(model, state)
+                since = None if after is None else after.mark
+                self._moment = model._moment(since, encoder.value)
+                self.mark = model._mark()
+            else:
+                header["model"] = encoder.value(model)
+        self._header = _json(header)
+
+    def pieces(self, at_once: bool) -> Iterator[bytes]:
+        """The bytes of the file but for the digest, once, for none of them is kept.
+
+        at_once: whether to copy a fleet's streams in one go, or to let others use it in between.
+        """
+        header, encoder = self._header, self._encoder
+        if self._moment.rows:
+            start, end = header.rsplit("[]", 1)  # the models, none so far, are what it ends with
+            header = f"{start}[{','.join(self._streams(at_once))}]{end}"
+        yield _PREFIX.pack(MAGIC, FORMAT, len(header), encoder.size)
+        yield header.encode()
+        while encoder.arrays:
+            yield encoder.arrays.popleft()
+
+    def _streams(self, at_once: bool) -> Iterator[str]:
+        """Rows and models in JSON, in the order of the fleet."""
+        moment, more = self._moment, True
+        texts = {row: f"[{row},null]" for row in moment.unchanged}
+        try:
+            with _no_collection():
+                while more:
+                    began = time.perf_counter()
+                    with copying, self._lock:
+                        more = moment.copy_for(sys.maxsize if at_once else PORTION)
+                    texts.update((row, _json([row, node])) for row, node in moment.taken())
+                    if more:
+                        time.sleep(time.perf_counter() - began)
+        finally:
+            with self._lock:
+                moment.waiting.clear()
+        return (texts[row] for row in moment.rows)
+
+
+def _json(node: Any) -> str:
+    return json.dumps(node, separators=(",", ":"))
 
 
 @contextlib.contextmanager
@@ -303,18 +345,19 @@ class Snapshots:
         Of a fleet only the streams are written that have changed since the one before, if that is
         from here, until these add up to the fleet's size.
 
-        wait: whether to return when it is on the disk, or else when the model is copied; what goes
-        wrong with writing is then raised by the next call.
+        wait: whether to return when it is on the disk, or else at once: a fleet's streams are then
+        copied little by little, and each before it learns on, and what goes wrong is raised by the
+        next call. Either way the file holds the model as it was when this was called.
         """
         self.finish()
         number = max(self._numbers(), default=0) + 1
         after = self._base_of(model, number)
         path = self.directory / f"{number:08d}{_WHOLE if after is None else _CHANGES}"
-        pieces, mark = _pieces(model, position, after)
+        copy = _Copy(model, position, after)
 
         def write() -> None:
-            digest = _write(path, pieces)
-            self._newest = _Saved(model, number, path.name, digest, mark)
+            digest = _write(path, copy.pieces(at_once=wait))
+            self._newest = _Saved(model, number, path.name, digest, copy.mark)
             self._remove_old()
 
         if wait:

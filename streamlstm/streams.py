@@ -6,7 +6,7 @@ most ticks are but learned from, many streams in one compiled call.
 
 import copy
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import is_
 from typing import Any
 
@@ -22,6 +22,7 @@ from .kernels.linear import TOGETHER
 from .kernels.shared import SPOTS
 from .kernels.views import room
 from .layout import CLOCK, Committee, aligned_zeros, dense_size, work_size
+from .moment import Moment
 
 MOST_NOTED = 1_000_000  # ticks whose times wait until a stream is looked after
 TRUSTED = 64  # streams whose committees a new one begins with the mean of
@@ -57,19 +58,31 @@ class PrivateStreams:
         self._waiting = 0  # ticks in it
         # Marks so far; of each row, how many there were when it last changed.
         self._marks, self._changed = 0, np.zeros(len(self._due), np.int64)
+        self._moments: list[Moment] = []
         for row, model in self.models.items():
             model._work_in(self.model)
             self._locate(row)
 
     def mark(self) -> int:
-        """A mark of now, for `changed_since`."""
+        """A mark of now, for `moment`."""
         self._marks += 1
         return self._marks - 1
 
-    def changed_since(self, mark: int) -> dict[int, LSTMForecaster | None]:
-        """The models by row, None for those that have not changed since a mark."""
-        changed = self._changed > mark
-        return {row: model if changed[row] else None for row, model in self.models.items()}
+    def moment(self, mark: int | None, copy: Callable[[LSTMForecaster], Any]) -> Moment:
+        """All models as they are now, or those that have changed since a mark, for copies."""
+        self._note_times()
+        models: dict[int, LSTMForecaster | None] = {**self.models}
+        if mark is not None:
+            models |= {row: None for row in models if self._changed[row] <= mark}
+        made = Moment(models, copy)
+        self._moments = [each for each in self._moments if each.waiting] + [made]
+        return made
+
+    def _before_change(self, rows: np.ndarray) -> None:
+        """Note that models will change, and copy them first where that is wanted."""
+        self._changed[rows] = self._marks
+        for moment in self._moments:
+            moment.before_change(rows.tolist())
 
     def __getstate__(self) -> dict[str, Any]:
         self._note_times()
@@ -113,7 +126,7 @@ class PrivateStreams:
     def add_features(self, names: list[Any]) -> None:
         """Give all streams these features, those of them that are new."""
         if self.model._columns.new_names(names):
-            self._changed[:] = self._marks
+            self._before_change(np.array([*self.models], np.int64))
             for model in [self.model, *self.models.values()]:
                 model._add_features(names)
             for row in self.models:
@@ -148,7 +161,7 @@ class PrivateStreams:
         Returns forecasts made before each, (N, horizon), and the ends of intervals around them at
         `places`, (N, 2, horizon), or (0, 0, 0).
         """
-        self._changed[rows] = self._marks
+        self._before_change(rows)
         forecasts = np.empty((ys.size, horizon))
         bounds = np.empty((ys.size, 2, horizon)) if places.size else NO_BOUNDS
         for some in self._split(rows):
@@ -390,7 +403,7 @@ class SharedStreams(PrivateStreams):
     def add_features(self, names: list[Any]) -> None:
         """Give all streams these features, those of them that are new."""
         if self.model._columns.new_names(names):
-            self._changed[:] = self._marks
+            self._before_change(np.array([*self.models], np.int64))
             for model in [self.model, *self.models.values()]:
                 model._add_features(names)
             self._share_anew()

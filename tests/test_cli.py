@@ -5,16 +5,19 @@ import csv
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from streams import mase, random_walk, seasonal
 
-from streamlstm import ForecasterFleet, LSTMForecaster, cli
+from streamlstm import ForecasterFleet, LSTMForecaster, cli, live
 from streamlstm.errors import InputError
 from streamlstm.runner import run
 from streamlstm.stream import Batch
@@ -305,7 +308,13 @@ def test_bad_data_ends_with_one_line_and_code_1(streamlstm, tmp_path, text, argu
         ["replay", "FILE", "--weights", "shared"],
         ["replay", "FILE", "--wide", "--weights", "shared"],
         ["replay", "FILE", "--wide", "--weights", "own", "--preset", "fast"],
+        ["replay", "FILE", "--speed", "0"],
+        ["replay", "FILE", "--speed", "nan"],
+        ["replay", "FILE", "--speed", "1", "--time", "none"],
         ["replay", "FILE", "--colour"],
+        ["run", "--source", "redis://localhost/ticks", "--weights", "shared"],
+        ["run", "--source", "redis://localhost/ticks", "--weights", "shared", "--key", "site"],
+        ["run", "--source", "redis://localhost/ticks", "--weights", "own", "--key", "site"],
     ],
 )
 def test_bad_usage_ends_with_code_2(streamlstm, stream, arguments):
@@ -566,6 +575,56 @@ def test_many_streams_go_on(streamlstm, wide, long, tmp_path, kind):
     assert plots[1].read_bytes() == plots[0].read_bytes()
     code, _, err = streamlstm("replay", *options, "--seed", 1)
     assert (code, "a run with --seed 0, not 1" in err) == (2, True)
+
+
+def test_a_live_run_of_many_streams_may_share_a_network(streamlstm, monkeypatch):
+    made = []
+
+    class Run:
+        metrics = live.Metrics()
+
+        def __init__(self, model, *_, **options):
+            made.append((model, options["options"]["--weights"]))
+
+        def run(self, limit):
+            pass
+
+    monkeypatch.setattr(live, "LiveRun", Run)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    command = ["run", "--source", "redis://localhost/ticks", "--key", "site", "--preset", "fast"]
+    assert streamlstm(*command)[0] == 0
+    assert streamlstm(*command, "--weights", "shared")[0] == 0
+    assert [(model.weights, named) for model, named in made] == [("private",) * 2, ("shared",) * 2]
+
+
+@pytest.mark.parametrize(("name", "system"), [("a.parquet", "parquet"), ("a.csv.gz", "csv")])
+def test_the_name_of_a_file_says_what_it_is(streamlstm, stream, monkeypatch, name, system):
+    class Source:
+        def __init__(self, path, **_):
+            raise InputError(f"{path.name} is read as {system}")
+
+    monkeypatch.setattr(cli, "_connector", lambda *kind: {(system, "source"): Source}[kind])
+    path = stream.rename(stream.with_name(name))
+    code, _, err = streamlstm("replay", path)
+    assert (code, err) == (1, f"error: {name} is read as {system}\n")
+
+
+def test_a_replay_may_take_the_time_that_the_stream_took(streamlstm, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    minutes = pd.date_range("2024-01-01", periods=40, freq="min").strftime("%Y-%m-%dT%H:%M:%S")
+    frame = pd.DataFrame({"time": minutes, "load": random_walk(40)})
+    frame.to_csv("stream.csv", index=False)
+    command = ["replay", "stream.csv", *SMALL, "--output"]
+    assert streamlstm(*command, "whole.csv")[0] == 0
+    _, out, _ = streamlstm(*command, "slow.csv", "--speed", 60 * 50, "--json")
+    assert 39 / 50 < json.loads(out)["seconds"] < 10
+    assert Path("slow.csv").read_bytes() == Path("whole.csv").read_bytes()
+    part = [*command, "part.csv", "--state", "state"]
+    assert streamlstm(*part, "--limit", 38)[0] == 0
+    start = time.perf_counter()
+    assert streamlstm(*part, "--speed", 60)[0] == 0
+    assert 1 < time.perf_counter() - start < 20, "not a second for each minute before"
+    assert Path("part.csv").read_bytes() == Path("whole.csv").read_bytes()
 
 
 def test_a_progress_bar_on_a_terminal(stream):

@@ -1,15 +1,18 @@
 """Scores of whole paths of forecasts, and river's own figures."""
 
+import pickle
 import subprocess
 import sys
-import tracemalloc
+from dataclasses import astuple
 
 import numpy as np
+import pandas as pd
 import pytest
 from river import datasets, evaluate, linear_model, metrics, preprocessing, time_series
+from same import same
 from streams import random_walk, seasonal
 
-from streamlstm import LSTMForecaster
+from streamlstm import LSTMForecaster, blocks, snapshot
 from streamlstm.errors import InputError, ParameterError
 from streamlstm.evaluate import FleetResult, FleetScore, Result, Score, fleet_result
 from streamlstm.evaluate import evaluate as score
@@ -285,10 +288,9 @@ def test_scores_of_many_streams_are_those_of_each_alone():
             alone.setdefault(key, Score()).update(values[of_key], forecasts[of_key], around)
     assert list(together.results()) == list(alone)
     assert len(alone) > 10
-    for key, each in together.scores().items():
-        assert np.array_equal(each.errors, alone[key].errors, equal_nan=True)
-        assert np.array_equal(each.naive_errors, alone[key].naive_errors, equal_nan=True)
-        assert each.result() == alone[key].result()
+    for key, result in together.results().items():
+        assert result == alone[key].result()
+        assert same(together.curve(key), alone[key].curve())
 
 
 def test_no_stream_has_no_result():
@@ -308,16 +310,96 @@ def test_the_sum_of_many_streams():
     assert fleet_result([Result(20, 10, 0.0, 0.0, 0.0), results[0]]).mase_mean == 0.0
 
 
-def test_a_score_of_many_streams_keeps_29_bytes_a_tick():
-    score, keys = FleetScore(), [f"s{n % 100}" for n in range(10_000)]
-    tracemalloc.start()
-    try:
-        for n in range(11):
-            values, bounds = np.full(10_000, 1.0 + n), np.zeros((10_000, 2))
-            score.update(keys, values, values + 1, bounds)
-            if n == 0:
-                before = tracemalloc.get_traced_memory()[0]
-        grown = tracemalloc.get_traced_memory()[0] - before
-    finally:
-        tracemalloc.stop()
-    assert 29 <= grown / 100_000 < 30
+def ticks_to_score(ticks):
+    """Values, forecasts and bounds, some of them missing, others very large."""
+    rng = np.random.default_rng(0)
+    values, forecasts = rng.normal(size=(2, ticks)) * 10.0 ** rng.integers(0, 160, (1, ticks))
+    values[rng.random(ticks) < 0.2], forecasts[rng.random(ticks) < 0.1] = np.nan, np.nan
+    bounds = np.column_stack([forecasts - 1, forecasts + 1e150])
+    bounds[rng.random(ticks) < 0.3] = np.nan
+    return values, forecasts, bounds
+
+
+def from_tick(start, values, forecasts, bounds):
+    """Figures of the ticks from one on, all at once."""
+    errors = np.abs(forecasts - values)
+    naive = np.abs(pd.Series(values).ffill().shift().to_numpy() - values)
+    scored = np.isfinite(errors) & (np.arange(values.size) >= start)
+    (lower, upper), largest = bounds[scored].T, errors[scored].max()
+    inside = ((lower <= values[scored]) & (values[scored] <= upper))[~np.isnan(lower)]
+    return Result(
+        values.size,
+        int(scored.sum()),
+        errors[scored].mean(),
+        largest * np.sqrt(np.mean((errors[scored] / largest) ** 2)),
+        errors[scored].mean() / naive[scored].mean(),
+        inside.mean(),
+        np.nanmean(upper - lower),
+    )
+
+
+@pytest.mark.parametrize(
+    ("ticks", "start"),
+    [
+        (blocks.KEPT, blocks.KEPT // 10),
+        (blocks.KEPT + 1, 13_106),  # 13,107 is amidst a block of 2, such as begin after 8192
+        (700_000, 70_000),
+        (1_234_567, 123_456 - 123_456 % 16),
+    ],
+)
+def test_figures_of_long_streams_are_those_of_all_ticks_from_a_block_on(ticks, start):
+    given = ticks_to_score(ticks)
+    score = Score()
+    for part in np.array_split(np.arange(ticks), 30):
+        score.update(*(each[part] for each in given))
+    expected = from_tick(start, *given)
+    if ticks <= blocks.KEPT:
+        assert score.result() == expected
+    else:
+        assert astuple(score.result()) == pytest.approx(astuple(expected), rel=1e-12, abs=0)
+        assert score.result().scored == expected.scored
+
+
+def test_figures_do_not_depend_on_how_ticks_are_batched(tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, "KEPT", 5000)
+    monkeypatch.setattr(blocks, "WAITING", 300)
+    rng, given = np.random.default_rng(1), ticks_to_score(20_000)
+    keys = [f"s{n}" for n in (20 * rng.random(20_000) ** 2).astype(int)]
+    one, many = [Score(), Score()], [FleetScore(), FleetScore()]
+    for n, most in enumerate([8192, 700]):
+        start = 0
+        while start < 20_000:
+            part = slice(start, start := start + 1 + rng.integers(most))
+            one[n].update(*(each[part] for each in given))
+            many[n].update(keys[part], *(each[part] for each in given))
+            if n:
+                snapshot.save(LSTMForecaster(), tmp_path / "a.snapshot", (one[1], many[1]))
+                one[1], many[1] = snapshot.load(tmp_path / "a.snapshot").position
+    assert same(*one)
+    assert same(*many)
+    assert one[0].result() == one[1].result()
+    assert many[0].results() == many[1].results()
+    for key, result in many[0].results().items():
+        of_key = np.array([name == key for name in keys])
+        alone = [each[of_key] for each in given]
+        tenth = int(0.1 * result.ticks)
+        size = 1 << max(tenth // 64, 1).bit_length() - 1
+        expected = astuple(from_tick(tenth - tenth % size, *alone))
+        assert astuple(result) == pytest.approx(expected, rel=1e-12, abs=0)
+
+
+def held(score):
+    """Bytes of what a score keeps."""
+    return len(pickle.dumps(score))
+
+
+def test_scores_of_one_stream_and_of_many_do_not_grow_with_the_ticks():
+    one, many, sizes = Score(), FleetScore(), []
+    values, keys = np.zeros(50_000), [f"s{n % 100}" for n in range(50_000)]
+    for n in range(1, 81):
+        one.update(values, values + n)
+        many.update(keys, values, values + n)
+        if n in (10, 20, 40, 80):
+            sizes.append((held(one), held(many)))
+    assert (np.diff(sizes, axis=0) < 600_000).all(), "while the ticks double"
+    assert (np.array(sizes) < 5e6).all()

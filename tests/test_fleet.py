@@ -1,12 +1,17 @@
 """ForecasterFleet: each stream learns as a forecaster of its own would, to the last bit."""
 
 import copy
+import functools
+import itertools
+import json
 import logging
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numba
 import numpy as np
@@ -15,6 +20,7 @@ from same import same
 
 from streamlstm import ForecasterFleet, LSTMForecaster, snapshot
 from streamlstm.errors import InputError, ParameterError, SnapshotError
+from streamlstm.layout import CLOCK
 from streamlstm.snapshot import Snapshots
 
 S, T = 7, 150
@@ -350,6 +356,160 @@ def test_a_snapshot_is_of_one_moment_while_the_stream_goes_on(tmp_path):
         model, position = snapshots.load()
         assert position == 2
         assert same(model, before)
+
+
+HOUR = 3_600_000_000_000
+
+
+@pytest.mark.parametrize("weights", ["private", "shared"])
+@pytest.mark.parametrize("season", [12, "auto"])
+def test_a_snapshot_is_of_one_moment_whatever_comes_while_it_is_copied(tmp_path, weights, season):
+    fleet = ForecasterFleet(small(preset="fast", season=season), weights)
+    rng = np.random.default_rng(0)
+
+    def learn_hour(keys, hour, features=None):
+        fleet.learn_many(keys, rng.normal(size=len(keys)), features, [hour * HOUR] * len(keys))
+
+    for hour in range(60):
+        learn_hour(range(9), hour)
+    before, copied = copy.deepcopy(fleet), snapshot._Copy(fleet, "here")
+    moment = copied._moment
+
+    def copy_one():
+        with fleet._lock:
+            moment.copy_for(0)
+
+    learn_hour([3, 3, 4], 61)
+    assert sorted(moment.waiting) == [0, 1, 2, 5, 6, 7, 8]
+    copy_one()
+    assert len(moment.waiting) == 6
+    fleet.reset(0)
+    del fleet[1]
+    fleet[2] = fleet[5]
+    learn_hour(["new", 0, 2], 62)
+    copy_one()
+    learn_hour([6], 63, {"wind": [1.0]})
+    assert not moment.waiting, "a feature changes all streams"
+    for hour in range(64, 70):
+        learn_hour([0, *range(2, 9)], hour)
+    snapshot._write(tmp_path / "fleet.snapshot", copied.pieces(at_once=False))
+    found, position = snapshot.load(tmp_path / "fleet.snapshot")
+    assert position == "here"
+    assert same(found, before)
+
+
+@pytest.mark.parametrize("weights", ["private", "shared"])
+def test_a_snapshot_is_of_one_moment_while_another_thread_learns(tmp_path, weights):
+    def rounds_of_all():
+        """Rounds without end; stream 0 is in each of them."""
+        rng = np.random.default_rng(0)
+        while True:
+            keys = [0, *rng.integers(1, 40, rng.integers(0, 60))]
+            yield keys, rng.normal(size=len(keys))
+
+    def begun():
+        return ForecasterFleet(small(preset="fast", season=12), weights, threads=1)
+
+    fleet, stop = begun(), threading.Event()
+
+    def work():
+        for keys, values in rounds_of_all():
+            fleet.learn_many(keys, values)
+            if stop.is_set():
+                return
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        learned = []
+        with Snapshots(tmp_path) as snapshots:
+            for _ in range(6):
+                snapshots.save(fleet, wait=False)
+                found = snapshots.load().model
+                learned.append(int(found[0]._network.clock[CLOCK.values]) if len(found) else 0)
+                alone = begun()
+                for keys, values in itertools.islice(rounds_of_all(), learned[-1]):
+                    alone.learn_many(keys, values)
+                assert same(found, alone), learned
+        assert learned[0] < learned[-1], "it goes on"
+    finally:
+        stop.set()
+        worker.join()
+
+
+def test_a_copy_that_fails_holds_up_nobody(tmp_path, monkeypatch):
+    fleet = ForecasterFleet(small(preset="fast", season=12))
+    learn(fleet, range(9), 0)
+    with Snapshots(tmp_path) as snapshots:
+        with monkeypatch.context() as patched:
+            fails = [json.dumps, lambda node: 1 / 0]
+            patched.setattr(snapshot, "_json", lambda node: fails[type(node) is list](node))
+            snapshots.save(fleet, wait=False)
+            with pytest.raises(ZeroDivisionError):
+                snapshots.finish()
+        assert not any(moment.waiting for moment in fleet._streams._moments)
+        learn(fleet, [1], 1)
+        assert snapshots.save(fleet).name == "00000001.snapshot"
+        assert same(snapshots.load().model, fleet)
+
+
+def test_a_snapshot_waits_for_a_stream_that_another_thread_copies(tmp_path):
+    fleet = ForecasterFleet(small(preset="fast", season=12))
+    learn(fleet, range(2), 0)
+    before, copied = copy.deepcopy(fleet), snapshot._Copy(fleet, None)
+    copied._moment.copy_for(0)
+    begun, go_on, path = threading.Event(), threading.Event(), tmp_path / "fleet.snapshot"
+
+    def when_told(model):
+        begun.set()
+        go_on.wait(20)
+        return copied._encoder.value(model)
+
+    copied._moment._copy = when_told
+    (last,) = copied._moment.waiting
+    learner = threading.Thread(target=learn, args=(fleet, [last], 1))
+    writer = threading.Thread(target=lambda: snapshot._write(path, copied.pieces(at_once=False)))
+    learner.start()
+    assert begun.wait(20)
+    assert not copied._moment.waiting
+    writer.start()
+    writer.join(0.2)
+    assert writer.is_alive()
+    go_on.set()
+    writer.join()
+    learner.join()
+    assert same(snapshot.load(path).model, before)
+
+
+def test_a_process_may_fork_while_a_snapshot_is_copied(tmp_path, monkeypatch):
+    """The child has no thread that would let go of the fleet."""
+    fleet = ForecasterFleet(small(preset="fast", season=12))
+    learn(fleet, range(40), 0)
+    expected = fleet.forecast(1)
+    monkeypatch.setattr(snapshot, "PORTION", 0.2)
+    copied = []
+
+    def slowly(encoder, model):
+        copied.append(model)
+        time.sleep(0.01)
+        return value(encoder, model)
+
+    value = snapshot.Encoder.value
+    with Snapshots(tmp_path) as snapshots:
+        copy_of = snapshot._Copy(fleet, None)
+        copy_of._moment._copy = functools.partial(slowly, copy_of._encoder)
+        monkeypatch.setattr(snapshot, "_Copy", lambda *_: copy_of)
+        snapshots.save(fleet, wait=False)
+        while len(copied) < 3:
+            time.sleep(0.001)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)  # ends the child
+            alike = np.array_equal(fleet.forecast(1), expected)
+            os._exit(0 if alike and not copy_of._moment.waiting else 1)
+        assert len(copied) < 40, "it is not done"
+        assert os.waitpid(child, 0)[1] == 0
+    assert len(copied) == 40
 
 
 def test_what_goes_wrong_with_writing_is_told_later_and_lost_by_no_one(tmp_path, monkeypatch):

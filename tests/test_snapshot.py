@@ -416,9 +416,9 @@ def test_how_many_to_keep_is_checked(tmp_path, keep):
 
 def test_a_model_may_learn_on_while_it_is_written(tmp_path):
     model = model_of(3)
-    before, (pieces, _) = copy.deepcopy(model), snapshot._pieces(model, None)
+    before, copied = copy.deepcopy(model), snapshot._Copy(model, None)
     model.learn_one({"x": 9.0}, 9.0)
-    snapshot._write(tmp_path / "model.snapshot", pieces)
+    snapshot._write(tmp_path / "model.snapshot", copied.pieces(at_once=True))
     assert same(snapshot.load(tmp_path / "model.snapshot").model, before)
     assert not same(model, before)
 
