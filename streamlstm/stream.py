@@ -6,6 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
+class EndOfStream(Exception):  # noqa: N818, no error
+    """Nothing more will come of a source."""
+
+
 class Rejected(NamedTuple):
     """A message that is no tick."""
 
