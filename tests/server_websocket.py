@@ -193,18 +193,18 @@ class VenueServer:
 
     def _serve(self, connection):
         with suppress(ConnectionClosed):
-            request = json.loads(connection.recv(5))
-            self.requests += 1
-            if self.silent:
-                connection.recv()
-            with self._lock:
-                accepted, answers = self.venue.answer(connection.request.path, request, self.past)
-                for answer in answers:
-                    connection.send(json.dumps(answer))
-                if accepted:
-                    self.listeners.append(connection)
-            for _ in connection:
-                pass
+            for text in connection:
+                request = json.loads(text)
+                with self._lock:
+                    self.requests += 1
+                    if self.silent:
+                        continue
+                    path = connection.request.path
+                    accepted, answers = self.venue.answer(path, request, self.past)
+                    for answer in answers:
+                        connection.send(json.dumps(answer))
+                    if accepted and connection not in self.listeners:
+                        self.listeners.append(connection)
         with self._lock:
             if connection in self.listeners:
                 self.listeners.remove(connection)

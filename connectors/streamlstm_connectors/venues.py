@@ -20,6 +20,7 @@ from streamlstm.errors import ParameterError
 from streamlstm.payload import SHOWN, Fields, Parser
 from streamlstm.stream import Batch, Rejected
 
+from .market_fields import check, record
 from .websocket import SECONDS, WebSocket
 
 _log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class Channel(NamedTuple):
     number: str  # which rises from tick to tick of a symbol: an id, or a time
     step: int  # by so much, if no tick is missing; 0 where that cannot be known
     fields: dict[str, str]  # of a tick, beside its symbol
-    sides: dict[str, str] | None = None  # "1": a buyer took an offer, "-1": a seller a bid
+    sides: dict[str, str] | None = None  # see `record`
 
 
 class _Tick(NamedTuple):
@@ -80,18 +81,14 @@ class VenueSource:
         ca: str = "",
         silence: float = 30.0,
     ):
-        self.symbols = [name for name in dict.fromkeys(symbols) if name]
-        if not self.symbols:
-            raise ParameterError(f"{address} names no symbol")
-        if channel not in self.channels:
-            known = ", ".join(self.channels)
-            raise ParameterError(f"{address}: {channel!r} is no channel; known are {known}")
+        self.symbols = list(dict.fromkeys(symbols))
+        known = {name: each.fields for name, each in self.channels.items()}
+        check(address, fields, self.symbols, channel, known)
         self.channel = channel
         self.missed = 0
         self.repeated = 0
         self._address = address
         self._channel = self.channels[channel]
-        self._check(fields)
         self._parser = Parser(fields)
         port = address.port or (self.port if address.host is None else 443 if tls else 80)
         url = f"{'wss' if tls else 'ws'}://{address.host or self.host}:{port}/{self.path}"
@@ -211,23 +208,12 @@ class VenueSource:
         """What an entry says."""
         if type(entry) is not dict:
             raise _NoTickError("not an object with fields")
-        channel = self._channel
         symbol = entry.get(self.symbol_field)
         if type(symbol) is not str or not symbol:
             raise _NoTickError(f"{self.symbol_field}: no symbol")
+        _, _, names, sides = channel = self._channel
         number = _number(channel.number, entry.get(channel.number))
-        record = {"symbol": symbol}
-        for name, field in channel.fields.items():
-            value = entry.get(field)
-            if type(value) is str:
-                record[name] = value
-            elif value is not None:
-                record[name] = str(value)
-            elif field in entry:
-                record[name] = ""  # missing, as null is
-        if channel.sides is not None and "side" in record:
-            record["side"] = channel.sides.get(record["side"], record["side"])
-        return _Tick(symbol, number, record)
+        return _Tick(symbol, number, record(symbol, entry, names, sides))
 
     def _final(self, tick: _Tick) -> _Tick | None:
         """What is known for good, now that a tick has come."""
@@ -247,19 +233,6 @@ class VenueSource:
                 _log.warning("%s: %d missing from %d to %d", symbol, missed, last, number)
         self._last[symbol] = number
         return True
-
-    def _check(self, fields: Fields) -> None:
-        known = ["symbol", *self._channel.fields]
-        for name in (fields.value, fields.key, fields.time, *fields.features):
-            if name is not None and name not in known:
-                raise ParameterError(
-                    f"{self._address}: the channel {self.channel} has no field {name!r}; "
-                    f"it has {', '.join(known)}"
-                )
-        if fields.value is None or "symbol" in (fields.value, fields.time, *fields.features):
-            raise ParameterError(f"{self._address}: symbol may be the key only; name a value")
-        if len(self.symbols) > 1 and fields.key is None:
-            raise ParameterError(f"{self._address} has several symbols: let the key be symbol")
 
 
 def _number(field: str, value: Any) -> int:
