@@ -235,12 +235,15 @@ class VenueServer:
                 listener.protocol.receive_data = lambda data: None
             self.listeners.clear()
 
-    def cut(self):
-        """End connections without a word."""
+    def cut(self, orderly=False):
+        """End connections, without a word unless in order, as venues do after a day."""
         with self._lock:
             for listener in self.listeners:
                 with suppress(OSError):
-                    listener.socket.shutdown(socket.SHUT_RDWR)
+                    if orderly:
+                        listener.close(1001)
+                    else:
+                        listener.socket.shutdown(socket.SHUT_RDWR)
             self.listeners.clear()
 
     def close(self):

@@ -83,12 +83,11 @@ def test_trades_have_fields_ids_and_times(server):
     server.trade(7)
     server.trade(3, second)
     server.trade(8)
-    batches = [source.read(2, 5), source.read(5, 5)]
-    while len(batches[1]) < 2 and sum(map(len, batches)) < 3:
-        batches.append(source.read(5, 5))
+    batches = [source.read(1, 5) for _ in range(3)]
     source.close()
-    assert [name for batch in batches for name in batch.ids] == [
-        f"{first}-7", f"{second}-3", f"{first}-8"
+    assert [batch.ids for batch in batches] == [[f"{first}-7"], [f"{second}-3"], [f"{first}-8"]]
+    assert [batch.position for batch in batches] == [
+        {first: 7}, {first: 7, second: 3}, {first: 8, second: 3}
     ]  # fmt: skip
     batch = batches[0]
     assert batch.keys[0] == first
@@ -98,7 +97,6 @@ def test_trades_have_fields_ids_and_times(server):
     assert [batch.features[name][0] for name in fields.features] == [size, side, 7]
     assert batch.timestamps[0] == (BEGIN + 7) * 10**6
     assert batch.received > 1.6e18
-    assert batches[-1].position == {first: 8, second: 3}
 
 
 def test_nothing_comes_of_nothing(server):
@@ -140,17 +138,55 @@ def test_a_source_knows_what_it_missed_while_it_was_away(server):
     again.close()
 
 
-def test_what_arrived_before_a_connection_was_lost_is_read_first(server):
+@pytest.mark.parametrize("orderly", [False, True], ids=["cut", "closed"])
+def test_what_arrived_before_a_connection_was_lost_is_read_first(server, orderly):
     source = opened(server)
     for number in range(1, 11):
         server.trade(number)
-    server.cut()
+    server.cut(orderly)
     time.sleep(0.2)
     assert numbers(read(source, 10)[0]) == [*range(1, 11)]
     with pytest.raises(ConnectionError, match=server.venue.scheme):
         source.read(10, 1)
     with pytest.raises(ConnectionError):
         source.read(10, 1)
+
+
+def test_a_message_that_is_far_too_long_is_a_lost_connection(server):
+    source = opened(server)
+    server.trade(1)
+    server.send("x" * (17 << 20))
+    assert numbers(read(source, 1)[0]) == [1]
+    with pytest.raises(ConnectionError, match="too big"):
+        source.read(1, 5)
+    source.close()
+
+
+def test_a_reader_that_is_too_slow_keeps_what_it_has(server, monkeypatch):
+    monkeypatch.setattr("streamlstm_connectors.websocket.WAITING", 100)
+    source = opened(server, options="&silence=0.6")
+    padded = [{"x": "x" * 10**6}] * 20  # more than the network holds
+
+    def send():
+        for number in range(1, 151):
+            server.trade(number)
+        for message in padded:
+            server.send(message)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    time.sleep(2)
+    ids, _, _ = read(source, 100)
+    assert numbers(ids) == [*range(1, 101)]
+
+    def rest():
+        while True:
+            source.read(100, 0.1)
+
+    with pytest.raises(ConnectionError, match="keepalive"):
+        rest()
+    source.close()
+    sender.join()
 
 
 def test_a_venue_that_falls_silent_is_a_lost_connection(server):
@@ -477,9 +513,9 @@ def test_candles_of_kraken_come_when_another_has_begun():
         wait_until(lambda: not server.listeners)
         source.open(batch.position)
         wait_until(lambda: server.listeners)
-        after = [candle("MATIC/USD", minute, minute) for minute in (24, 25, 26)]
+        after = [candle("MATIC/USD", minute, minute) for minute in (24, 26, 27)]
         server.send(candles("snapshot", *after))
-        assert read(source, 1)[1] == [25]
+        assert read(source, 1)[1] == [26]  # how the one before it ended is not known
         source.close()
     assert source.missed == 0
 
@@ -542,6 +578,21 @@ def test_answers_of_http(status, error):
 def test_addresses_and_fields_are_checked_before_connecting(address, fields, message):
     with pytest.raises(ParameterError, match=message):
         source_of(address, fields)
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("binance:///btcusdt@trade", "wss://stream.binance.com:9443/stream"),
+        ("coinbase:///BTC-USD", "wss://ws-feed.exchange.coinbase.com:443/"),
+        ("kraken:///BTC/USD", "wss://ws.kraken.com:443/v2"),
+        ("binance://data-stream.binance.vision/a", "wss://data-stream.binance.vision:443/stream"),
+        ("kraken://here/BTC/USD?tls=0", "ws://here:80/v2"),
+        ("kraken://here:8080/BTC/USD?tls=0", "ws://here:8080/v2"),
+    ],
+)  # fmt: skip
+def test_where_addresses_lead(address, url):
+    assert source_of(address)._socket._url == url
 
 
 def test_the_command_runs(server, tmp_path):
