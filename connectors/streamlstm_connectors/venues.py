@@ -211,9 +211,9 @@ class VenueSource:
         symbol = entry.get(self.symbol_field)
         if type(symbol) is not str or not symbol:
             raise _NoTickError(f"{self.symbol_field}: no symbol")
-        _, _, names, sides = channel = self._channel
+        channel = self._channel
         number = _number(channel.number, entry.get(channel.number))
-        return _Tick(symbol, number, record(symbol, entry, names, sides))
+        return _Tick(symbol, number, record(symbol, entry, channel.fields, channel.sides))
 
     def _final(self, tick: _Tick) -> _Tick | None:
         """What is known for good, now that a tick has come."""
