@@ -5,10 +5,13 @@ import json
 import threading
 
 import nats
+from nats.js.api import AckPolicy, ConsumerConfig
 from servers import Server, free_port, program
 
+_UNACKNOWLEDGED = ConsumerConfig(ack_policy=AckPolicy.NONE)
 
-class NatsServer(Server):
+
+class NATSServer(Server):
     """Keeps its streams in a folder. tls: certificates; settings: further lines of its file."""
 
     def __init__(self, folder, tls=None, settings=""):
@@ -38,7 +41,12 @@ class Client:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         address = f"nats://127.0.0.1:{port}"
-        self.connection = self(nats.connect(address, reconnect_time_wait=0.02, **options))
+
+        async def told(error):
+            """Errors are those of what is asked; the client's own are of no interest."""
+
+        options = {"reconnect_time_wait": 0.02, "error_cb": told, **options}
+        self.connection = self(nats.connect(address, **options))
         self.streams = self.connection.jetstream(timeout=1)
 
     def __call__(self, action):
@@ -65,11 +73,19 @@ class Client:
 
         return self(publish())
 
-    def received(self, name, first=1):
-        """The messages of a stream from a number on: subject and what the JSON says."""
-        last = self(self.streams.stream_info(name)).state.last_seq
-        found = [self(self.streams.get_msg(name, n)) for n in range(first, last + 1)]
-        return [(message.subject, json.loads(message.data)) for message in found]
+    def received(self, name):
+        """The messages of a stream: subject, and what the JSON says."""
+
+        async def read():
+            last = (await self.streams.stream_info(name)).state.last_seq
+            reader = await self.streams.pull_subscribe("", stream=name, config=_UNACKNOWLEDGED)
+            found = []
+            while len(found) < last:
+                found += await reader.fetch(1000)
+            await reader.unsubscribe()
+            return found
+
+        return [(message.subject, json.loads(message.data)) for message in self(read())]
 
     def close(self):
         self(self.connection.close())

@@ -42,13 +42,15 @@ _Result = TypeVar("_Result")
 
 
 class _Client(Client):
-    """A client that says nothing to a server in the clear if that is not to be."""
+    """A client that says nothing in the clear to a server that is to be spoken to by TLS."""
 
-    secret = False
+    is_secure = shows_certificate = False
 
     def _connect_command(self) -> bytes:
-        if self.secret and not self._server_info.get("tls_required"):
+        if self.is_secure and not self._server_info.get("tls_required"):
             raise ParameterError("the server does not ask for TLS, and natss:// takes no less")
+        if self._server_info.get("tls_verify") and not self.shows_certificate:
+            raise ParameterError("the server wants a certificate: add cert and key")
         return super()._connect_command()
 
 
@@ -63,6 +65,7 @@ class _Connection:
         self.stream = address.path
         self._address = address
         self._context = self._made_context(authority, certificate, key)
+        self._shows_certificate = bool(certificate)
         self._runner: asyncio.Runner | None = None
         self._reason: Exception | None = None  # the last that the server or the client told
 
@@ -98,7 +101,8 @@ class _Connection:
                 self._lost.set_result(None)
 
         self.client = _Client()
-        self.client.secret = self._context is not None
+        self.client.is_secure = self._context is not None
+        self.client.shows_certificate = self._shows_certificate
         address = self._address
         host = address.host or "localhost"
         login: dict[str, Any] = {}
@@ -180,7 +184,7 @@ class _Connection:
             runner.close()
 
 
-class NatsSource:
+class NATSSource:
     """Ticks from the messages of a JetStream stream, in its order.
 
     The address takes `subject`, which of them, with `*` and `>`; `durable`, the name of the
@@ -377,7 +381,7 @@ def _where(message: Msg) -> list[str]:
     return parts[first : first + 3]
 
 
-class NatsSink:
+class NATSSink:
     """Forecasts as messages of a JetStream stream, of a subject for each key.
 
     The payload is a JSON object with `id`, which is that of the tick, `key` if there are several
