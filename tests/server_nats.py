@@ -38,8 +38,8 @@ class Client:
     """nats-py for tests, which wait for it; its loop runs in a thread."""
 
     def __init__(self, port, **options):
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
         address = f"nats://127.0.0.1:{port}"
 
         async def told(error):
@@ -51,7 +51,7 @@ class Client:
 
     def __call__(self, action):
         """The result of what is to be awaited."""
-        return asyncio.run_coroutine_threadsafe(action, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(action, self.loop).result(30)
 
     def add(self, name, subject, **settings):
         self(self.streams.add_stream(name=name, subjects=[subject], **settings))
@@ -89,4 +89,4 @@ class Client:
 
     def close(self):
         self(self.connection.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.loop.call_soon_threadsafe(self.loop.stop)

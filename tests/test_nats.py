@@ -459,6 +459,19 @@ def test_a_server_that_stalls_is_a_lost_connection(own, monkeypatch):
     sink.close()
 
 
+def test_a_run_that_was_busy_elsewhere_keeps_its_connection(server, client, monkeypatch):
+    monkeypatch.setattr(streamlstm_connectors.nats, "SECONDS", 0.2)
+    source = source_of(server)
+    source.open(None)
+    for n in range(1):
+        time.sleep(0.5)
+        assert source.read(1, 0.05) is None
+        send(client, [n, n])
+        assert source.read(1, 1.0).values.tolist() == [n]
+        time.sleep(1.0)  # beyond the end of what it asked for
+        assert source.read(1, 0.05).values.tolist() == [n]
+
+
 def test_tls_and_who_is_trusted(tmp_path):
     paths = certificates(tmp_path)
     with NATSServer(tmp_path, paths) as server:

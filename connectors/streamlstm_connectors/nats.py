@@ -276,7 +276,6 @@ class NATSSource:
         self._arrived.clear()
         self._asked = self._delivered = 0
         self._failed: Exception | None = None
-        self._heard = time.monotonic()
         self._woken = asyncio.Event()
         await client.subscribe(self._inbox, cb=self._arrive)
         return position
@@ -314,13 +313,13 @@ class NATSSource:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not self._arrived:
+                    if self._failed is not None:
+                        raise self._failed
                     if not self._asked:
                         await self._ask()
                     self._woken.clear()
                     await self._woken.wait()
-                    if self._failed is not None:
-                        raise self._failed
-        if time.monotonic() - self._heard > SECONDS:
+        if not self._arrived and time.monotonic() - self._heard > SECONDS:
             raise TimeoutError("no answer")
 
     async def _ask(self) -> None:
@@ -334,6 +333,7 @@ class NATSSource:
         }
         await client.publish(self._ask_at, json.dumps(request).encode(), self._inbox)
         self._asked = AHEAD
+        self._heard = time.monotonic()
 
     async def _arrive(self, message: Msg) -> None:
         """A message, or what the server has to say of the request for some."""
