@@ -435,6 +435,23 @@ def test_a_server_that_stalls_is_a_lost_connection(server, client, topic, monkey
     source.close()
 
 
+def test_a_forecast_that_the_client_has_given_up_is_not_taken_for_written(
+    server, topic, monkeypatch
+):
+    sink = sink_of(server, topic)
+    monkeypatch.setattr(streamlstm_connectors.kafka, "SECONDS", 0.5)
+    sink.open()
+    monkeypatch.setattr(streamlstm_connectors.kafka, "SECONDS", 5.0)
+    monkeypatch.setattr(sink._connection, "check", lambda: None)
+    server.stall()
+    try:
+        with pytest.raises(ConnectionError, match="timed out"):
+            sink.write(batch_of("3-0"), np.zeros((1, 1)))
+    finally:
+        server.go_on()
+        sink.close()
+
+
 def test_tls_logins_and_who_is_trusted(tmp_path):
     paths = certificates(tmp_path)
     with KafkaServer(paths, login=True) as server:
