@@ -248,7 +248,7 @@ def test_a_partition_that_the_position_lacks_is_read_from_its_beginning(server, 
     send(client, topic, range(3))
     source = source_of(server, topic, "?start=new")
     assert source.open({"0": 0, "1": 0, "2": 0})["3"] == 0
-    assert source.read(10, 1.0).values.tolist() == [0, 1, 2]
+    assert [source.read(1, 1.0).values[0] for _ in range(3)] == [0, 1, 2]
     source.close()
 
 
