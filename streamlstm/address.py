@@ -31,6 +31,9 @@ class Address:
     {'group': 'lab', 'most': 1}
     >>> str(Address("redis://me:secret@here/a"))
     'redis://me:***@here/a'
+    >>> every = Address("mqtt://me:#1@here/sensors/#?qos=0")
+    >>> every.password, every.path, str(every)
+    ('#1', 'sensors/#', 'mqtt://me:***@here/sensors/#?qos=0')
 
     """
 
@@ -44,7 +47,8 @@ class Address:
             return environment[name[1]]
 
         try:
-            parts = urlsplit(text)
+            whole = text.replace("#", "%23")  # which ends a URL, but not a topic of MQTT
+            parts = urlsplit(whole)
             self.port = parts.port
         except ValueError as error:
             raise ParameterError(f"{text!r} is no address: {error}") from error
@@ -58,7 +62,7 @@ class Address:
         self._query = {name: filled(each) or "" for name, each in parse_qsl(parts.query, True)}
         self._shown = text
         if parts.password and not _VARIABLE.fullmatch(parts.password):
-            self._shown = text.replace(f":{parts.password}@", ":***@", 1)
+            self._shown = whole.replace(f":{parts.password}@", ":***@", 1).replace("%23", "#")
 
     def options(self, **defaults: Any) -> dict[str, Any]:
         """What stands behind the `?`, in the types of the defaults; ParameterError for others."""
