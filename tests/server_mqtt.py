@@ -92,6 +92,10 @@ class MQTTClient:
     def is_connected(self):
         return self._made.is_connected()
 
+    def tell(self, what):
+        """Call something with each message that comes from now on, in a thread of its own."""
+        self._made.on_message = lambda client, userdata, message: what(message)
+
     def post(self, topic, payload, qos=1, retain=False):
         """Give it to the client to send."""
         return self._made.publish(topic, payload, qos, retain)
