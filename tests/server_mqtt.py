@@ -61,8 +61,8 @@ class MQTTServer(Server):
 class MQTTClient:
     """Publishes, and keeps what comes to a topic.
 
-    With a name its session lasts, and it acknowledges nothing: who writes to a broker that has died
-    loses what that had sent.
+    With a name its session lasts: it connects again when the connection is lost, and acknowledges
+    nothing, since who writes to a broker that has died loses what that had sent.
     """
 
     def __init__(self, server, name="", topic=""):
@@ -73,6 +73,7 @@ class MQTTClient:
             CallbackAPIVersion.VERSION2,
             name,
             protocol=MQTTProtocolVersion.MQTTv5,
+            reconnect_on_failure=bool(name),
             manual_ack=bool(name),
         )
         self._made.max_inflight_messages_set(0)

@@ -150,7 +150,8 @@ class Device:
         self._server = server
         self._client = server.client()
 
-    def send(self, n):
+    def is_connected(self, n):
+        """Whether tick n can be sent, after those before it."""
         if not self._client.is_connected:
             self._client.close()
             try:
@@ -158,11 +159,10 @@ class Device:
             except ConnectionError:
                 return False
             for earlier in range(max(0, n - self.KEPT), n):
-                self._post(earlier)
-        self._post(n)
+                self.send(earlier)
         return True
 
-    def _post(self, n):
+    def send(self, n):
         self._client.post("ticks", json.dumps({"key": "a", "value": n, "n": n}))
 
 
@@ -183,7 +183,10 @@ def test_each_tick_counts_once_however_often_processes_are_killed(server, tmp_pa
 
     def send(n):
         delivered()
-        return n - len(different) < device.KEPT and device.send(n)
+        if not device.is_connected(n) or n - len(different) >= device.KEPT:
+            return False
+        device.send(n)
+        return True
 
     to = server.address("forecasts/{key}")
     learned, ids = killed_and_counted(source, to, tmp_path, send, delivered, server, "n")
