@@ -68,7 +68,7 @@ class MQTTClient:
     def __init__(self, server, name="", topic=""):
         self.messages = []
         self._topic = topic
-        self._is_ready = False
+        self._is_ready = self._is_lost = False
         self._made = Client(
             CallbackAPIVersion.VERSION2,
             name,
@@ -83,11 +83,14 @@ class MQTTClient:
         self._made.on_message = lambda client, userdata, message: self.messages.append(message)
         self._made.on_connect = self._connected
         self._made.on_subscribe = self._subscribed
+        self._made.on_disconnect = self._lost
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = 10_000 if name else 0
         self._made.connect("127.0.0.1", server.port, clean_start=not name, properties=properties)
         self._made.loop_start()
-        wait_until(lambda: self._is_ready)
+        wait_until(lambda: self._is_ready or self._is_lost)
+        if not self._is_ready:
+            raise ConnectionError("the server has died meanwhile")
 
     @property
     def is_connected(self):
@@ -116,6 +119,9 @@ class MQTTClient:
             client.subscribe(self._topic, 1)
         else:
             self._is_ready = True
+
+    def _lost(self, *others):
+        self._is_lost = True
 
     def _subscribed(self, *others):
         self._is_ready = True

@@ -156,7 +156,7 @@ class Device:
             self._client.close()
             try:
                 self._client = self._server.client()
-            except ConnectionError:
+            except OSError:
                 return False
             for earlier in range(max(0, n - self.KEPT), n):
                 self.send(earlier)
