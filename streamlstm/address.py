@@ -32,6 +32,9 @@ class Address:
     {'group': 'lab', 'most': 1}
     >>> str(Address("redis://me:secret@here/a"))
     'redis://me:***@here/a'
+    >>> every = Address("mqtt://me:#1@here/sensors/#?qos=0")
+    >>> every.password, every.path, str(every)
+    ('#1', 'sensors/#', 'mqtt://me:***@here/sensors/#?qos=0')
 
     """
 
@@ -48,14 +51,15 @@ class Address:
             return environment[name]
 
         try:
-            parts = urlsplit(text)
+            whole = text.replace("#", "%23")  # which ends a URL, but not a topic of MQTT
+            parts = urlsplit(whole)
             self.port = parts.port
             if parts.netloc.endswith(":"):  # more likely the beginning of a password than no port
                 raise ValueError
         except ValueError:
             raise ParameterError(
                 f"{_guarded(text)!r} is no address: a port is a number up to 65535, and a user or "
-                "password has %2F, %3F, %23, %40 and %3A for / ? # @ and :"
+                "password has %2F, %3F, %40 and %3A for / ? @ and :"
             ) from None  # the cause says all of it
         if not parts.scheme or "://" not in text:
             raise ParameterError(

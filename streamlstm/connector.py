@@ -24,6 +24,9 @@ class Source(Protocol):
     others do neither; docs/connectors.md says what each means for a run. A position is of use where
     the system knows positions, and else only to acknowledge within one connection.
 
+    A source of a system that delivers only so much before something is acknowledged may have an
+    attribute `is_full`, true while that is near: the runner then makes a snapshot at once.
+
     Every method may raise a ConnectionError, upon which the runner calls `close`, waits, and calls
     `open` with the position of the last batch it has. Any other error ends the run.
     """
@@ -92,7 +95,5 @@ def connector(kind: str, address: Address) -> Any:
     """The class for an address, of "source" or "sink"."""
     known = entry_points(group=f"streamlstm.{kind}s")
     if address.scheme in known.names:
-        found = known[address.scheme].load()
-        if hasattr(found, "from_address"):
-            return found
+        return known[address.scheme].load()
     raise ParameterError(f"no {kind} is installed for {address.scheme}://, of {address}")

@@ -82,7 +82,7 @@ class LiveRun:
     wait
         Seconds that `stop` may take to be noticed while nothing arrives.
     snapshot_seconds
-        Between snapshots, at least.
+        Between snapshots, at least, unless the source can deliver no more without one.
 
     Raises
     ------
@@ -135,7 +135,7 @@ class LiveRun:
                 directory = self._snapshots.directory
                 check_options(directory, found.position["options"], self._options)
                 self.model = found.model
-                self._position = self._safe = found.position["source"]
+                self._position = self._saved = self._safe = found.position["source"]
                 self._is_saved = True
                 self._watermarks = Watermarks(found.position["watermarks"])
                 if bars is not None:
@@ -238,7 +238,8 @@ class LiveRun:
                 return
             self._note_snapshot()
         self._acknowledge()
-        if time.monotonic() - self._saved_at >= self._snapshot_seconds:
+        is_full = getattr(self.source, "is_full", False) and self._saved is self._safe
+        if is_full or time.monotonic() - self._saved_at >= self._snapshot_seconds:
             self._save(wait=False)
 
     def _save(self, wait: bool) -> None:

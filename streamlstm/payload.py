@@ -18,6 +18,7 @@ from .errors import ParameterError
 from .stream import Batch, Rejected
 
 SHOWN = 2000  # characters of a rejected message that are kept
+LONGEST_KEY = 500  # characters; it may become the name of a topic
 PAYLOAD = "@payload"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -202,10 +203,14 @@ def _key(record: Mapping[Any, Any], name: str) -> str:
         raise _NoTickError(f"{name}: missing")
     if type(value) is not str:
         raise _NoTickError(f"{name}: {_kind(value)}, not text")
-    if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise _NoTickError(
-            f"{name}: {_short(value)} is not Unicode"
-        )  # JSON may hold half of a letter
+    if len(value) > LONGEST_KEY:
+        raise _NoTickError(f"{name}: {len(value)} characters, more than {LONGEST_KEY}")
+    if "\0" in value:
+        raise _NoTickError(f"{name}: {_short(value)} has a zero byte")  # no database's text has one
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # half a pair, which JSON may have
+        raise _NoTickError(f"{name}: {_short(value)} is not Unicode") from error
     return value
 
 

@@ -104,6 +104,48 @@ def test_lost_connections_lose_and_repeat_nothing(tmp_path):
     assert (run.metrics.ticks, run.metrics.forecasts, run.metrics.batches) == (100, 100, 20)
 
 
+class Few(Lines):
+    """Delivers 10 ticks, and none until they are acknowledged."""
+
+    @property
+    def is_full(self):
+        return self._at - (self.acknowledged or [0])[-1] >= 10
+
+    def read(self, ticks, seconds):
+        if self.is_full:
+            time.sleep(0.001)
+            return None
+        return super().read(min(ticks, 5), seconds)
+
+
+def test_a_source_that_is_full_need_not_wait_for_the_next_snapshot(tmp_path):
+    source = Few(50)
+    run = LiveRun(Counter(), source, None, tmp_path, snapshot_seconds=1000)
+    run.run()
+    assert run.model.values == [*range(50)]
+    assert source.acknowledged == [0, 10, 20, 30, 40, 50]
+    again = LiveRun(Counter(), Few(70), None, tmp_path, snapshot_seconds=1000)
+    again.source.acknowledged = [50]
+    again.run()
+    assert again.model.values == [*range(70)]
+
+
+def test_a_full_source_and_a_full_disk_wait_for_the_next_snapshot(tmp_path, monkeypatch):
+    def full(path, pieces):
+        if int(path.name[:8]) > 2:
+            raise OSError(28, "No space left on device")
+        return whole(path, pieces)
+
+    whole = snapshot._write
+    monkeypatch.setattr(snapshot, "_write", full)
+    run = LiveRun(Counter(), Few(50), None, tmp_path, snapshot_seconds=0.1)
+    threading.Timer(0.35, run.stop).start()
+    with pytest.raises(OSError, match="No space"):
+        run.run()
+    assert 1 <= run.metrics.disk_errors <= 4
+    assert run.source.acknowledged[-1] == 10
+
+
 def test_waits_grow_to_a_limit(caplog):
     with caplog.at_level(logging.WARNING):
         LiveRun(Counter(), Lines(1, range(1, 30)), batch_ticks=1).run(1)
