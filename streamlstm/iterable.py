@@ -10,7 +10,7 @@ from time import time_ns
 from typing import Any, TypeAlias
 
 from .errors import DataError, ParameterError
-from .payload import Fields, Parser
+from .payload import PAYLOAD, Fields, Parser
 from .stream import Batch, EndOfStream
 
 PAUSE = 0.005  # seconds that an async iterable waits at a time while the buffer is full
@@ -151,7 +151,7 @@ class IterableSource:
         if isinstance(item, bytes):
             return item
         value, key = self._parser.fields.value, self._parser.fields.key
-        if value is not None and not isinstance(item, Mapping):
+        if value != PAYLOAD and not isinstance(item, Mapping):
             if isinstance(item, tuple) and len(item) == 2 and key is not None:
                 item = {key: item[0], value: item[1]}
             else:

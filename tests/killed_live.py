@@ -21,14 +21,14 @@ SECONDS = 60  # for all of it
 
 
 def killed_and_counted(
-    source, sink, folder, send, delivered, server=None, sequence="", seconds=SECONDS
+    source, sink, folder, send, delivered, server=None, fields=(), seconds=SECONDS
 ):
     """Let a model count 10,000 ticks; kill its process ten times and the server three times.
 
     source, sink: addresses. send: gives the system tick n, `{"key": "a", "value": n}`, and returns
     True once it surely has it, perhaps twice. delivered: the ids of the forecasts so far, in order.
-    server: what has `kill` and `start`, if it is to be killed. sequence: field that shows what is
-    new. Returns the values in the model and the ids delivered once all are.
+    server: what has `kill` and `start`, if it is to be killed. fields: arguments of
+    live_counter.py. Returns the values in the model and the ids delivered once all are.
     """
     ended = threading.Event()
     seen = 0
@@ -46,7 +46,7 @@ def killed_and_counted(
     def start():
         program = Path(__file__).with_name("live_counter.py")
         return subprocess.Popen(
-            [sys.executable, program, source, sink, folder / "state", sequence],
+            [sys.executable, program, source, sink, folder / "state", *fields],
             stderr=log,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         )

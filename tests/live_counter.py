@@ -1,6 +1,6 @@
 """A live run of a model that counts, until it is ended or killed.
 
-SOURCE SINK STATE [SEQUENCE], the last the field that tells new ticks.
+SOURCE SINK STATE [NAME=FIELD ...], which fields are not those of `Fields(key="key")`.
 """
 
 import logging
@@ -42,14 +42,13 @@ class Counter:
 encoding._MODULES["Counter"] = "live_counter"  # so that a snapshot may hold one
 
 
-def main(source, sink, state, sequence=""):
+def main(source, sink, state, *fields):
     logging.basicConfig()
     source, sink = Address(source), Address(sink)
+    named = {"key": "key"} | dict(each.split("=") for each in fields)
     run = LiveRun(
         Counter(),
-        connector("source", source).from_address(
-            source, Fields(key="key", sequence=sequence or None)
-        ),
+        connector("source", source).from_address(source, Fields(**named)),
         connector("sink", sink).from_address(sink),
         state,
         batch_ticks=100,

@@ -34,7 +34,9 @@ def test_every_example_is_tested():
     tasks = {"adding_problem", "continual_reber", "temporal_order"}
     labs = {"sentiment", "stock_price", "text_generator", "translator"}  # in test_labs.py
     assert found == {
+        "asyncio_service",  # in test_services.py
         "embed",
+        "fastapi_service",  # likewise
         "fleet",
         "jsonl_connector",  # in test_connectors.py
         "replay_csv",

@@ -49,6 +49,7 @@ def message(**changed):
         (message(key=None), "key: null, not text"),
         (message(key=1.5), "key: a number, not text"),
         (message(key="a\ud800"), r"key: 'a\ud800' is not Unicode"),
+        (message(key="a\0"), r"key: 'a\x00' has a zero byte"),
         (message(key="a" * 501), "key: 501 characters, more than 500"),
         (message(time="left out"), "time: missing"),
         (message(time="yesterday"), "time: 'yesterday' is not a time"),

@@ -265,8 +265,8 @@ def test_a_run_goes_on_after_connections_were_lost(server):
         thread.join()
     learned = run.model.values
     assert learned == sorted(set(learned))
-    assert len(learned) + run.source.missed == sent
-    assert run.source.missed == {"binance": 50, "coinbase": 45, "kraken": 0}[server.venue.scheme]
+    assert len(learned) + run.metrics.missed == sent
+    assert run.metrics.missed == {"binance": 50, "coinbase": 45, "kraken": 0}[server.venue.scheme]
     assert run.metrics.source_errors >= 5
 
 
@@ -571,7 +571,7 @@ def test_answers_of_http(status, error):
         ("binance:///a@bookTicker", Fields("bid", time="time"), "has no field 'time'"),
         ("coinbase:///BTC-USD", Fields("price", features=("ask",)), "has no field 'ask'"),
         ("coinbase:///BTC-USD", Fields("price", features=("symbol",)), "may be the key only"),
-        ("coinbase:///BTC-USD", Fields(None), "name a value"),
+        ("coinbase:///BTC-USD", Fields("price", sequence="ask"), "has no field 'ask'"),
         ("coinbase:///BTC-USD,ETH-USD", Fields("price"), "several symbols"),
     ],
 )

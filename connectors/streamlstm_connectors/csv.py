@@ -25,7 +25,8 @@ from streamlstm.history import History
 from streamlstm.payload import Fields
 from streamlstm.stream import Batch
 
-from .files import AppendedFile, FileSource, disk_errors, forecast_columns, path_of
+from .files import AppendedFile, FileSource, disk_errors, path_of
+from .rows import forecast_columns
 from .table import MISSING, SAMPLE_ROWS, TableSource, is_number, iso
 
 TAIL = 1 << 16  # characters; a longer last line is not checked for being cut off

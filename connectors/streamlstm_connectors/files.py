@@ -223,27 +223,6 @@ def path_of(address: Address) -> Path:
     return Path(address.path)
 
 
-def forecast_columns(
-    batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None
-) -> dict[str, Any]:
-    """Live forecasts as columns.
-
-    They are `id`, `key` if there are several streams, `time` in nanoseconds since 1970 if the ticks
-    have one, `forecast_1` to `forecast_K`, and with intervals `lower_1` to `upper_K`.
-    """
-    columns: dict[str, Any] = {"id": batch.ids or batch.labels}
-    if batch.keys is not None:
-        columns["key"] = batch.keys
-    if batch.timestamps is not None:
-        columns["time"] = batch.timestamps
-    numbers = {"forecast": forecasts}
-    if bounds is not None:
-        numbers |= {"lower": bounds[:, 0], "upper": bounds[:, 1]}
-    for kind, rows in numbers.items():
-        columns |= {f"{kind}_{h}": column for h, column in enumerate(rows.T, 1)}
-    return columns
-
-
 def _checked(speed: float) -> float:
     if not 0 < speed < np.inf:
         raise ParameterError(f"speed must be above 0, got {speed:g}")

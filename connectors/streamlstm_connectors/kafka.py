@@ -19,6 +19,8 @@ from streamlstm.errors import DataError, MissingPackageError, ParameterError
 from streamlstm.payload import Fields, Parser
 from streamlstm.stream import Batch
 
+from .rows import forecast_records
+
 try:
     from confluent_kafka import (
         Consumer,
@@ -380,19 +382,10 @@ class KafkaSink:
         """Send a message a tick, and wait until the servers have them."""
         if self._producer is None:
             raise self._connection.lost("not connected")
-        columns: dict[str, list[Any]] = {"id": batch.ids or batch.labels}
-        if batch.keys is not None:
-            columns["key"] = batch.keys
-        if batch.timestamps is not None:
-            columns["time"] = batch.timestamps.tolist()
-        columns["forecast"] = forecasts.tolist()
-        if bounds is not None:
-            columns["lower"], columns["upper"] = (bounds[:, end].tolist() for end in (0, 1))
-        keys = batch.keys or repeat(None)
         topic = self._connection.topic
         with self._connection.errors():
-            for key, row in zip(keys, zip(*columns.values(), strict=True), strict=False):
-                value = json.dumps(dict(zip(columns, row, strict=True)))
+            for record in forecast_records(batch, forecasts, bounds):
+                key, value = record.get("key"), json.dumps(record)
                 try:
                     self._producer.produce(topic, value, key)
                 except BufferError:  # the client's queue is full

@@ -22,13 +22,13 @@ def check(
         known = ", ".join(channels)
         raise ParameterError(f"{address}: {channel!r} is no channel; known are {known}")
     has = ["symbol", *channels[channel]]
-    for name in (fields.value, fields.key, fields.time, *fields.features):
+    for name in (fields.value, fields.key, fields.time, *fields.features, fields.sequence):
         if name is not None and name not in has:
             raise ParameterError(
                 f"{address}: the channel {channel} has no field {name!r}; it has {', '.join(has)}"
             )
-    if fields.value is None or "symbol" in (fields.value, fields.time, *fields.features):
-        raise ParameterError(f"{address}: symbol may be the key only; name a value")
+    if "symbol" in (fields.value, fields.time, *fields.features, fields.sequence):
+        raise ParameterError(f"{address}: symbol may be the key only")
     if len(symbols) > 1 and fields.key is None:
         raise ParameterError(f"{address} has several symbols: let the key be symbol")
 

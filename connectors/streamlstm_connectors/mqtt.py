@@ -27,6 +27,8 @@ from streamlstm.errors import DataError, MissingPackageError, ParameterError
 from streamlstm.payload import Fields, Parser
 from streamlstm.stream import Batch
 
+from .rows import forecast_records
+
 try:
     from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, Client, MQTTMessage
     from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -428,21 +430,15 @@ class MQTTSink:
 
     def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None = None) -> None:
         """Publish a message a tick, and wait until the broker has acknowledged them."""
-        columns: dict[str, list[Any]] = {"id": batch.ids or batch.labels}
-        if batch.keys is not None:
-            columns["key"] = batch.keys
-        if batch.timestamps is not None:
-            columns["time"] = batch.timestamps.tolist()
-        columns["forecast"] = forecasts.tolist()
-        if bounds is not None:
-            columns["lower"], columns["upper"] = (bounds[:, end].tolist() for end in (0, 1))
         topics = self._topics(batch)
         connection = self._connection
         with connection.errors():
             self._unconfirmed = 0
-            for topic, row in zip(topics, zip(*columns.values(), strict=True), strict=True):
+            for topic, record in zip(
+                topics, forecast_records(batch, forecasts, bounds), strict=True
+            ):
                 connection.wait(lambda: self._unconfirmed < connection.most_sent)
-                payload = json.dumps(dict(zip(columns, row, strict=True)))
+                payload = json.dumps(record)
                 self._unconfirmed += 1
                 sent = connection.client.publish(topic, payload, self._qos, self._retain)
                 connection.check(sent.rc)

@@ -22,6 +22,8 @@ from streamlstm.errors import DataError, MissingPackageError, ParameterError
 from streamlstm.payload import Fields, Parser
 from streamlstm.stream import Batch
 
+from .rows import forecast_records
+
 try:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
@@ -438,27 +440,18 @@ class NATSSink:
 
     def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None = None) -> None:
         """Publish a message a tick, and wait until all are in the stream."""
-        columns: dict[str, list[Any]] = {"id": batch.ids or batch.labels}
-        if batch.keys is not None:
-            columns["key"] = batch.keys
-        if batch.timestamps is not None:
-            columns["time"] = batch.timestamps.tolist()
-        columns["forecast"] = forecasts.tolist()
-        if bounds is not None:
-            columns["lower"], columns["upper"] = (bounds[:, end].tolist() for end in (0, 1))
-        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        self._connection.do(self._publish(rows))
+        self._connection.do(self._publish([*forecast_records(batch, forecasts, bounds)]))
 
-    async def _publish(self, rows: list[dict[str, Any]]) -> None:
+    async def _publish(self, records: list[dict[str, Any]]) -> None:
         client = self._connection.client
-        for start in range(0, len(rows), AHEAD):
-            part = rows[start : start + AHEAD]
+        for start in range(0, len(records), AHEAD):
+            part = records[start : start + AHEAD]
             self._outstanding = len(part)
             async with asyncio.timeout(SECONDS):
-                for row in part:
-                    subject = self.subject.replace("{key}", _token(row.get("key", "_")))
-                    headers = {Header.MSG_ID.value: f"{subject} {row['id']}"}
-                    payload = json.dumps(row).encode()
+                for record in part:
+                    subject = self.subject.replace("{key}", _token(record.get("key", "_")))
+                    headers = {Header.MSG_ID.value: f"{subject} {record['id']}"}
+                    payload = json.dumps(record).encode()
                     await client.publish(subject, payload, self._inbox, headers)
             while self._outstanding:
                 self._woken.clear()

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -73,16 +74,14 @@ class OPCUASource:
 
     The server gives nothing twice: what it held while nobody asked is gone. The position is the
     time of each node's last reading, in nanoseconds since 1970, by which one that is still there
-    is not counted again. `missed` counts polls that were not made in time.
+    is not counted again. Polls that were not made in time count as missed.
     """
-
-    replays = False  # cannot read again
 
     def __init__(self, address: Address, fields: Fields, **options: Any):
         given = OPTIONS | options
         self.period: float = given["period"]
         self.unchanged: str = given["unchanged"]
-        self.missed = 0
+        self._missed = 0  # polls, since the last batch
         self._nodes = [text for text in _BETWEEN.split(given["nodes"]) if text]
         self._given = given
         self._address = address
@@ -122,12 +121,10 @@ class OPCUASource:
         for name in ("certificate", "key", "server_certificate"):
             if given[name] and not Path(given[name]).is_file():
                 raise ParameterError(f"{address}: {name} is not there: {given[name]}")
-        for field in [fields.value, fields.key, fields.time, *fields.features]:
+        for field in [fields.value, fields.key, fields.time, *fields.features, fields.sequence]:
             if field is not None and field not in RECORD:
                 known = ", ".join(RECORD)
                 raise ParameterError(f"{address}: readings have no field {field!r}, only {known}")
-        if fields.value is None:
-            raise ParameterError(f"{address}: readings have fields, so name one with value")
 
     @classmethod
     def from_address(cls, address: Address, fields: Fields) -> Self:
@@ -168,7 +165,9 @@ class OPCUASource:
         readings = [self._pending.popleft() for _ in range(count)]
         self._times |= {each.node: each.time for each in readings if each.time is not None}
         ids, messages = [each.id for each in readings], [each.message for each in readings]
-        return self._parser.batch(ids, messages, self._polled, dict(self._times))
+        batch = self._parser.batch(ids, messages, self._polled, dict(self._times))
+        missed, self._missed = self._missed, 0
+        return replace(batch, missed=missed)
 
     def acknowledge(self, position: Any) -> None:
         """The server keeps nothing for us."""
@@ -279,7 +278,7 @@ class OPCUASource:
     async def _poll(self) -> list[_Reading]:
         assert self._beat is not None
         late = int((time.monotonic() - self._beat) / self.period)
-        self.missed += late
+        self._missed += late
         self._beat += (late + 1) * self.period
         found = await self._values(AttributeIds.Value)
         self._polled = time.time_ns()

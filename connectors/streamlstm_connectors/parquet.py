@@ -18,7 +18,8 @@ from streamlstm.errors import DataError, MissingPackageError, ParameterError
 from streamlstm.payload import Fields
 from streamlstm.stream import Batch
 
-from .files import AppendedFile, FileSource, disk_errors, forecast_columns, path_of
+from .files import AppendedFile, FileSource, disk_errors, path_of
+from .rows import forecast_columns
 from .table import MISSING, SAMPLE_ROWS, TableSource
 
 try:
@@ -134,7 +135,7 @@ class ParquetSink:
     A Parquet file can only be read once it is complete, so a batch is appended to a journal, and on
     the disk when `write` returns; a journal of enough rows becomes a file, by a rename, when the
     next batch comes or the sink is closed. One that a crash has left does so at the next `open`.
-    The columns are those of `files.forecast_columns`.
+    The columns are those of `rows.forecast_columns`.
 
     Parameters
     ----------

@@ -16,6 +16,8 @@ from streamlstm.errors import DataError, MissingPackageError, ParameterError
 from streamlstm.payload import PAYLOAD, Fields, Parser
 from streamlstm.stream import Batch
 
+from .rows import forecast_records
+
 try:
     import redis
     from redis.backoff import NoBackoff
@@ -222,24 +224,15 @@ class RedisSink:
 
     def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None = None) -> None:
         """Add an entry a tick."""
-        columns: dict[str, list[Any]] = {"id": batch.ids or batch.labels}
-        if batch.keys is not None:
-            columns["key"] = batch.keys
-        if batch.timestamps is not None:
-            columns["time"] = batch.timestamps.tolist()
-        columns["forecast"] = [json.dumps(row) for row in forecasts.tolist()]
-        if bounds is not None:
-            columns["lower"], columns["upper"] = (
-                [json.dumps(row) for row in bounds[:, end].tolist()] for end in (0, 1)
-            )
         kept: list[Any] = ["MAXLEN", "~", self.most] if self.most else []
         head = ["XADD", self._connection.stream, *kept, "*"]
         with self._connection.errors():
             pipeline = self._connection.client.pipeline(transaction=False)
-            for row in zip(*columns.values(), strict=True):
-                pipeline.execute_command(
-                    *head, *(part for pair in zip(columns, row, strict=True) for part in pair)
-                )
+            for record in forecast_records(batch, forecasts, bounds):
+                parts = list(head)
+                for name, value in record.items():
+                    parts += name, json.dumps(value) if type(value) is list else value
+                pipeline.execute_command(*parts)
             pipeline.execute()
 
     def close(self) -> None:

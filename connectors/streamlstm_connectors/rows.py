@@ -1,4 +1,4 @@
-"""Live forecasts as rows of a database's table."""
+"""Live forecasts as rows of a database's table, as messages' fields, and as columns of a file."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,18 +17,52 @@ def forecast_rows(
 ) -> Iterator[tuple[Any, ...]]:
     """A tuple of `COLUMNS` for each tick: text, nanoseconds since 1970, lists; None for none."""
     absent = [None] * len(batch)
-    lower, upper = (
-        (absent, absent) if bounds is None else (bounds[:, 0].tolist(), bounds[:, 1].tolist())
-    )
-    return zip(
+    columns = [absent if each is None else each for each in _lists(batch, forecasts, bounds)]
+    return zip(*columns, strict=True)
+
+
+def forecast_records(
+    batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None
+) -> Iterator[dict[str, Any]]:
+    """Likewise a dict for each tick, without what there is not."""
+    lists = zip(COLUMNS, _lists(batch, forecasts, bounds), strict=True)
+    columns = {name: each for name, each in lists if each is not None}
+    for row in zip(*columns.values(), strict=True):
+        yield dict(zip(columns, row, strict=True))
+
+
+def _lists(
+    batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None
+) -> list[list[Any] | None]:
+    """Each of `COLUMNS`."""
+    return [
         batch.ids or batch.labels,
-        absent if batch.keys is None else batch.keys,
-        absent if batch.timestamps is None else batch.timestamps.tolist(),
+        batch.keys,
+        None if batch.timestamps is None else batch.timestamps.tolist(),
         forecasts.tolist(),
-        lower,
-        upper,
-        strict=True,
-    )
+        *((None, None) if bounds is None else (bounds[:, 0].tolist(), bounds[:, 1].tolist())),
+    ]
+
+
+def forecast_columns(
+    batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None
+) -> dict[str, Any]:
+    """Live forecasts as columns.
+
+    They are `id`, `key` if there are several streams, `time` in nanoseconds since 1970 if the ticks
+    have one, `forecast_1` to `forecast_K`, and with intervals `lower_1` to `upper_K`.
+    """
+    columns: dict[str, Any] = {"id": batch.ids or batch.labels}
+    if batch.keys is not None:
+        columns["key"] = batch.keys
+    if batch.timestamps is not None:
+        columns["time"] = batch.timestamps
+    numbers = {"forecast": forecasts}
+    if bounds is not None:
+        numbers |= {"lower": bounds[:, 0], "upper": bounds[:, 1]}
+    for kind, rows in numbers.items():
+        columns |= {f"{kind}_{h}": column for h, column in enumerate(rows.T, 1)}
+    return columns
 
 
 def check_name(address: Address, name: str, longest: int) -> None:

@@ -129,6 +129,7 @@ class VenueSource:
         ids: list[str] = []
         records: list[dict[str, str]] = []
         rejected: list[Rejected] = []
+        missed = self.missed
         while len(ids) + len(rejected) < ticks:
             if self._waiting:
                 found = self._waiting.popleft()
@@ -154,7 +155,8 @@ class VenueSource:
         if not ids and not rejected:
             return None
         batch = self._parser.batch(ids, records, time.time_ns(), dict(self._last))
-        return replace(batch, rejected=(*rejected, *batch.rejected))
+        rejected += batch.rejected
+        return replace(batch, rejected=tuple(rejected), missed=self.missed - missed)
 
     def acknowledge(self, position: Any) -> None:
         """Nothing: a venue remembers no reader."""
