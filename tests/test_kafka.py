@@ -120,7 +120,9 @@ def count_while_killed(server, client, topic, folder, addresses):
         ahead = n % 100 == 0 and n - len(set(ids)) > 1000
         return not ahead and client.send(topic, [json.dumps({"key": "a", "value": n})])
 
-    values, ids = killed_and_counted(*addresses, folder, send, delivered, server, "value")
+    values, ids = killed_and_counted(
+        *addresses, folder, send, delivered, server, ["sequence=value"]
+    )
     back.close()
     assert values == list(range(TICKS))
     return list(dict.fromkeys(ids))

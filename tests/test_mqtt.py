@@ -189,7 +189,7 @@ def test_each_tick_counts_once_however_often_processes_are_killed(server, tmp_pa
         return True
 
     to = server.address("forecasts/{key}")
-    learned, ids = killed_and_counted(source, to, tmp_path, send, delivered, server, "n")
+    learned, ids = killed_and_counted(source, to, tmp_path, send, delivered, server, ["sequence=n"])
     collector.close()
     assert learned == list(range(TICKS))
     assert list(dict.fromkeys(ids)) == [f"a:{n}" for n in range(TICKS)]
