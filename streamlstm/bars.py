@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import InputError, ParameterError
 from .kernels.jit import jit
-from .stream import Batch, Rejected
+from .stream import Batch, Rejected, iso
 
 SLOTS = 6
 OPEN, HIGH, LOW, CLOSE, SUM, COUNT = range(SLOTS)
@@ -99,9 +99,10 @@ class Bars:
     """Makes batches of closed bars from batches of ticks, each stream by itself.
 
     A bar by time is closed by the first tick of its stream at or after its end, which belongs to a
-    later bar, and has that end as its timestamp; no clock is asked. A bar by count is closed by its
-    last tick, and has the timestamp of that one. Either way the closing tick gives it its label and
-    id. Bars without ticks are left out: the forecaster sees by the timestamps what is missing.
+    later bar, and has that end as its timestamp and label; no clock is asked. A bar by count is
+    closed by its last tick, and has the timestamp and label of that one. Either way the closing
+    tick gives it its id. Bars without ticks are left out: the forecaster sees by the timestamps
+    what is missing.
 
     Ticks that come after their bar was closed are handed on as `rejected`, and counted in `late`.
     The order in a bar is that in which ticks arrive. Missing values are left out; what is made
@@ -117,6 +118,15 @@ class Bars:
         or "count" of the ticks' values, or, as "volume:sum", of one of their features.
     features
         The features of a bar, written likewise, which are also their names.
+
+    Attributes
+    ----------
+    needs
+        The features of ticks that bars are made of, a tuple of names.
+    by_time
+        Whether ticks need timestamps.
+    late
+        How many ticks came after their bar.
 
     Raises
     ------
@@ -135,7 +145,7 @@ class Bars:
     >>> for batch in map(bars.update, source):
     ...     print(batch.values, batch.features["high"], batch.features["volume:sum"], batch.labels)
     [] [] [] []
-    [8. 5.] [9. 5.] [4. 3.] ['d', 'e']
+    [8. 5.] [9. 5.] [4. 3.] ['1970-01-01T00:01:00Z', '1970-01-01T00:02:00Z']
 
     """
 
@@ -143,13 +153,15 @@ class Bars:
         self.every = every
         self.value = value
         self.features = tuple(features)
-        self.late = 0  # ticks
+        self.late = 0
         self._nanoseconds, self._most = _span(every)
         wanted = [_parsed(name) for name in (value, *self.features)]
         if twice := [name for name in self.features if self.features.count(name) > 1]:
             raise ParameterError(f"the feature {twice[0]!r} stands twice")
         self._columns = [*dict.fromkeys(column for column, _ in wanted)]
         self._wanted = [(self._columns.index(column), kind) for column, kind in wanted]
+        self.needs = tuple(name for name in self._columns if name is not None)
+        self.by_time = self._nanoseconds > 0
         self._rows: dict[str | None, int] = {}
         none = np.empty(0, np.int64)
         self._open = _Open(none, none, np.empty((0, len(self._columns), SLOTS)))
@@ -174,11 +186,16 @@ class Bars:
         N = _add(columns, rows, ends, self._most, self._open, closed)
         value, *features = [_summary(bars[:N, c], kind) for c, kind in self._wanted]
         closers = batch.chosen(by)
+        times, labels = closers.timestamps, closers.labels
+        if self.by_time:
+            times = closed.ends[:N]
+            labels = iso(times, fraction=self._nanoseconds % _SECOND > 0)
         return replace(
             closers,
             values=value,
             features=dict(zip(self.features, features, strict=True)),
-            timestamps=closed.ends[:N] if self._nanoseconds else closers.timestamps,
+            timestamps=times,
+            labels=labels,
             rejected=batch.rejected + self._rejected(batch, late),
         )
 
@@ -194,7 +211,7 @@ class Bars:
 
     def _ends_of(self, batch: Batch) -> np.ndarray:
         """(T,) nanoseconds since 1970 at which the bar of each tick ends; 0 by count."""
-        if not self._nanoseconds:
+        if not self.by_time:
             return np.zeros(len(batch), np.int64)
         times = batch.timestamps
         if times is None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+    from .bars import Bars
     from .fleet import ForecasterFleet
     from .forecaster import LSTMForecaster
     from .report import FleetReport, StreamReport
@@ -83,6 +84,15 @@ Features = Annotated[
     str,
     typer.Option(
         metavar="A,B", help="Columns or fields that help from the tick after they arrived on."
+    ),
+]
+BarSpan = Annotated[
+    str | None,
+    typer.Option(
+        "--bars",
+        metavar="SPAN[:KIND]",
+        help="Make bars of so much time or so many ticks, and forecast their close, or mean, such "
+        "as 5min or 100:mean; --features are theirs, such as high,volume:sum.",
     ),
 ]
 Season = Annotated[
@@ -150,6 +160,7 @@ def replay(
         typer.Option(metavar="COL", help="Column that names the stream of each row, of several."),
     ] = None,
     features: Features = "",
+    bar_span: BarSpan = None,
     known: Annotated[
         str,
         typer.Option(
@@ -209,17 +220,22 @@ def replay(
         raise ParameterError("--snapshot-every needs --state, a directory for the snapshots")
     console = Console(stderr=True, highlight=False, markup=False)
     in_advance = _names(known)
+    bars = _bars(bar_span, features)
+    if bars is not None and in_advance:
+        raise ParameterError("--known is of ticks, and of their bars nothing is known in advance")
     source = _connector("parquet" if file.suffix == ".parquet" else "csv", "source")(
         file,
         time=None if time_column == "none" else time_column,
         target=_names(target) if wide and target != "auto" else target,
-        features=list(dict.fromkeys(_names(features) + in_advance)),
+        features=list(dict.fromkeys([*_needed(features, bars), *in_advance])),
         key=key,
         wide=wide,
     )
     _tell_guesses(console, source, time_column == "auto", target == "auto")
     if both := [name for name in source.targets if name in in_advance]:
         raise ParameterError(f"--known names {both[0]!r}, a column to forecast")
+    if bars is not None and bars.by_time and source.time is None:
+        raise ParameterError(f"--bars {bar_span} needs timestamps: name their column with --time")
     chosen = {
         "--season": season, "--horizon": horizon, "--interval": interval, "--preset": preset,
         "--hidden-size": hidden_size, "--window": window, "--learning-rate": learning_rate,
@@ -227,18 +243,21 @@ def replay(
     }  # fmt: skip
     model = _model(chosen, in_advance)
     several = wide or key is not None
+    title = file.name if wide else f"{file.name}: {source.targets[0]}"
+    if bars is not None:
+        title += f", {bars.value} of {bars.every}"
     report: FleetReport | StreamReport
     # A first call loads the kernel, or compiles it and says so, before the clock runs.
     if several:
         ForecasterFleet(model, weights).learn_many(["", ""], [0.0, 1.0])
-        title = file.name if wide else f"{file.name}: {source.targets[0]} by {key}"
+        title += "" if wide else f" by {key}"
         report = FleetReport(title, interval, worst, plot is not None)
     else:
         model.clone().learn_many([0.0, 1.0])
-        report = StreamReport(f"{file.name}: {source.targets[0]}", model, interval)
+        report = StreamReport(title, model, interval)
     options = {
         "--time": time_column, "--target": target, "--wide": wide, "--key": key,
-        "--features": features, "--known": known, **chosen,
+        "--features": features, "--bars": bar_span, "--known": known, **chosen,
         "--output": None if output is None else str(output),
         "--plot": several and plot is not None,  # which has fleets keep more
     }  # fmt: skip
@@ -261,10 +280,12 @@ def replay(
             )
         progress = stack.enter_context(_progress(console))
         seconds = _drive(
-            forecaster, source, report, sink, progress, horizon, limit, interval, speed, saved
+            forecaster, source, bars, report, sink, progress, horizon, limit, interval, speed, saved
         )
     for warning in source.warnings:
         console.print(f"note: {warning}")
+    if bars is not None and bars.late:
+        console.print(f"note: {bars.late:,} ticks came after their bar, and are in none")
     if plot is not None:
         report.save_plot(plot)
     if as_json:
@@ -335,6 +356,7 @@ def run_live(
         ),
     ] = None,
     features: Features = "",
+    bar_span: BarSpan = None,
     season: Season = "auto",
     horizon: Annotated[
         int, typer.Option(min=1, max=LONGEST_HORIZON, help="Ticks ahead to forecast.")
@@ -369,9 +391,12 @@ def run_live(
     from .payload import Fields
     from .stream import Batch
 
+    bars = _bars(bar_span, features)
+    if bars is not None and bars.by_time and time_field is None:
+        raise ParameterError(f"--bars {bar_span} needs timestamps: name their field with --time")
     if weights != "private" and key is None:
         raise ParameterError("--weights needs many streams: --key")
-    fields = Fields(value, key, time_field, tuple(_names(features)), sequence)
+    fields = Fields(value, key, time_field, _needed(features, bars), sequence)
     address = Address(source_address)
     source = connector("source", address).from_address(address, fields)
     sink = None
@@ -388,12 +413,11 @@ def run_live(
     if key is not None:
         model = ForecasterFleet(model, weights)
     # A first call loads the kernels, or compiles them and says so, before ticks wait for them.
-    two = np.zeros(2)
-    keys = None if key is None else ["", ""]
-    learn(copy.deepcopy(model), Batch(two, {}, None, ["", ""], keys), horizon, alpha)
+    two = Batch(np.zeros(2), {}, None, ["", ""], None if key is None else ["", ""])
+    learn(copy.deepcopy(model), two, horizon, alpha)
     options = {
         "--source": str(address), "--value": value, "--key": key, "--time": time_field,
-        "--features": features, "--sequence": sequence, **chosen,
+        "--features": features, "--bars": bar_span, "--sequence": sequence, **chosen,
     }  # fmt: skip
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="INFO")
     live = LiveRun(
@@ -404,6 +428,7 @@ def run_live(
         horizon=horizon,
         alpha=alpha,
         options=options,
+        bars=bars,
         dead_letters=dead_letters,
         snapshot_seconds=snapshot_seconds,
     )
@@ -437,6 +462,25 @@ def _model(chosen: dict[str, Any], known: Sequence[str] = ()) -> "LSTMForecaster
         known_features=tuple(known) or None,
         seed=chosen["--seed"],
     )
+
+
+def _bars(span: str | None, features: str) -> "Bars | None":
+    """Bars with these features, their kernel loaded."""
+    if span is None:
+        return None
+    import numpy as np
+
+    from .bars import Bars
+    from .stream import Batch
+
+    Bars(2).update(Batch(np.zeros(2), {}, None, ["", ""]))
+    every, _, kind = span.partition(":")
+    return Bars(every, kind or "close", _names(features))
+
+
+def _needed(features: str, bars: "Bars | None") -> tuple[str, ...]:
+    """The features of ticks."""
+    return tuple(_names(features)) if bars is None else bars.needs
 
 
 def _connector(system: str, kind: str) -> Any:
@@ -474,6 +518,7 @@ def _progress(console: "Console") -> "Progress":
 def _drive(
     model: "LSTMForecaster | ForecasterFleet",
     source: Any,
+    bars: "Bars | None",
     report: "FleetReport | StreamReport",
     sink: Any,
     progress: "Progress",
@@ -492,7 +537,7 @@ def _drive(
     task = progress.add_task("", total=1.0, ticks=0)
     ticks, start = 0 if saved is None else saved.ticks, time.perf_counter()
     alpha = None if interval is None else 1 - interval
-    due: Iterable[Batch] = source
+    due: Iterable[Batch] = source if bars is None else map(bars.update, source)
     if speed is not None:
         from streamlstm_connectors.files import paced
 

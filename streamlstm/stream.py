@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from itertools import compress
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -70,3 +70,12 @@ class Batch:
             ids=None if self.ids is None else list(compress(self.ids, mask)),
             sequence=None if self.sequence is None else self.sequence[mask],
         )
+
+
+def iso(times: np.ndarray, fraction: bool | None = None) -> list[str]:
+    """Nanoseconds since 1970, (T,), as text in UTC, by default with a fraction if one has one."""
+    moments = times.view("datetime64[ns]")
+    if fraction is None:
+        fraction = bool((times % 1_000_000_000).any())
+    unit: Literal["ns", "s"] = "ns" if fraction else "s"
+    return np.datetime_as_string(moments, unit=unit, timezone="UTC").tolist()

@@ -1,8 +1,12 @@
 """Compile every kernel ahead of time: for images, for CI, for services that must answer at once."""
 
+import numpy as np
+
+from .bars import Bars
 from .fleet import STREAMS, ForecasterFleet
 from .forecaster import LSTMForecaster
 from .regressor import LSTMRegressor
+from .stream import Batch
 
 
 def warm_up() -> None:
@@ -20,3 +24,4 @@ def warm_up() -> None:
     regressor.learn_many([[0.0], [1.0]], [0.0, 1.0])
     regressor.learn_one({0: 2.0}, 2.0)
     regressor.predict_one({0: 3.0})
+    Bars(2).update(Batch(np.zeros(2), {}, None, ["", ""]))

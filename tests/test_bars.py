@@ -72,7 +72,9 @@ def twin(batch, every):
             continue
         if number > begun:
             end = min((begun + 1) * nanoseconds, LATEST)
-            closed.append((batch.ids[n], label, key, end, *described(members)))
+            begins = np.datetime64(end, "ns")
+            shown = np.datetime_as_string(begins, "ns" if every.endswith("ms") else "s") + "Z"
+            closed.append((batch.ids[n], shown, key, end, *described(members)))
             members = []
         members = [*members, (batch.values[n].item(), batch.features["size"][n].item())]
         open_bars[key] = number, members
@@ -165,7 +167,7 @@ def test_any_batches_and_any_cuts_give_the_bars_of_the_twin(stream, every, cuts,
     assert bars.late == len(too_late)
 
 
-def test_a_bar_by_time_has_its_end_as_its_time_and_the_name_of_the_tick_behind_it():
+def test_a_bar_by_time_has_its_end_as_its_time_and_the_id_of_the_tick_behind_it():
     times = SECOND * np.array([60, 80, 119, 120, 400])
     batch = Bars("1min", "open", ("high", "low", "close", "mean", "count")).update(
         ticks([5, 9, 4, 1, 2], times)
@@ -180,7 +182,7 @@ def test_a_bar_by_time_has_its_end_as_its_time_and_the_name_of_the_tick_behind_i
     ]
     assert batch.timestamps.tolist() == [120 * SECOND, 180 * SECOND]  # none of those between
     assert batch.ids == ["#3", "#4"]
-    assert batch.labels == ["at 3", "at 4"]
+    assert batch.labels == ["1970-01-01T00:02:00Z", "1970-01-01T00:03:00Z"]
 
 
 def test_a_bar_by_count_is_closed_by_its_last_tick():

@@ -311,10 +311,17 @@ def test_bad_data_ends_with_one_line_and_code_1(streamlstm, tmp_path, text, argu
         ["replay", "FILE", "--speed", "0"],
         ["replay", "FILE", "--speed", "nan"],
         ["replay", "FILE", "--speed", "1", "--time", "none"],
+        ["replay", "FILE", "--bars", "1 day"],
+        ["replay", "FILE", "--bars", "1d:median"],
+        ["replay", "FILE", "--bars", "1d", "--features", "wind"],
+        ["replay", "FILE", "--bars", "1d", "--known", "wind"],
+        ["replay", "FILE", "--bars", "1d", "--time", "none"],
         ["replay", "FILE", "--colour"],
         ["run", "--source", "redis://localhost/ticks", "--weights", "shared"],
         ["run", "--source", "redis://localhost/ticks", "--weights", "shared", "--key", "site"],
         ["run", "--source", "redis://localhost/ticks", "--weights", "own", "--key", "site"],
+        ["run", "--source", "redis://localhost/ticks", "--bars", "5min"],
+        ["run", "--source", "redis://localhost/ticks", "--bars", "5:median"],
     ],
 )
 def test_bad_usage_ends_with_code_2(streamlstm, stream, arguments):
@@ -575,6 +582,60 @@ def test_many_streams_go_on(streamlstm, wide, long, tmp_path, kind):
     assert plots[1].read_bytes() == plots[0].read_bytes()
     code, _, err = streamlstm("replay", *options, "--seed", 1)
     assert (code, "a run with --seed 0, not 1" in err) == (2, True)
+
+
+@pytest.mark.parametrize("kind", [[], ["--wide", "--target", "load"]])
+def test_a_replay_of_bars_is_one_of_a_file_of_bars(streamlstm, stream, tmp_path, kind):
+    """Days of hours; the last is open when the file ends."""
+    days = pd.read_csv(stream, parse_dates=["time"], index_col="time").resample("D")
+    table = days["load"].agg(["mean", "max"]).set_axis(["load", "high"], axis=1)
+    table["wind:sum"] = days["wind"].sum()
+    table.index = (table.index + pd.Timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    made = tmp_path / "days.csv"
+    table.iloc[:-1].to_csv(made)
+    options = ["--features", "high,wind:sum", *kind, *SMALL, "--horizon", 2, "--output"]
+    assert streamlstm("replay", made, *options, tmp_path / "whole.csv")[0] == 0
+    parts = ["replay", stream, *options, tmp_path / "parts.csv", "--bars", "1d:mean"]
+    parts += ["--state", tmp_path / "state"]
+    assert streamlstm(*parts, "--limit", 20)[0] == 0
+    code, out, err = streamlstm(*parts)
+    assert code == 0
+    assert "goes on after 20 ticks" in err
+    assert ("stream.csv: load, mean of 1d" in out) is (not kind)
+    found, expected = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("parts", "whole"))
+    assert len(found) == 49
+    pd.testing.assert_frame_equal(found, expected)
+    code, _, err = streamlstm(*parts, "--bars", "1d")
+    assert (code, "--bars 1d:mean, not 1d" in err) == (2, True)
+
+
+def test_ticks_that_are_in_no_bar_are_told_of(streamlstm, tmp_path):
+    path = tmp_path / "ticks.csv"
+    path.write_text(
+        "time,load\n" + "".join(f"{t},{t % 7}\n" for t in [*range(60), 3, *range(60, 90)])
+    )
+    code, _, err = streamlstm("replay", path, *SMALL, "--bars", "10s")
+    assert code == 0
+    assert "note: 1 ticks came after their bar, and are in none" in err
+
+
+def test_a_live_run_of_bars_goes_on_with_those_that_are_open(streamlstm, tmp_path, monkeypatch):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    path = tmp_path / "ticks.csv"
+    rows = "".join(f"{'ab'[n % 3 > 0]},{n},1\n" for n in range(120))
+    path.write_text("key,load,size\n" + rows)
+    bars = ["--value", "load", "--bars", "8:mean", "--features", "high,size:sum"]
+    command = ["run", "--source", f"csv:///{path}", "--key", "key", *bars, *SMALL]
+    learned = []
+    for name, limit in [("whole", 100), ("parts", 1), ("parts", 3), ("parts", 100)]:
+        to = ["--sink", f"csv:///{tmp_path / name}.csv", "--state", tmp_path / name]
+        code, out, err = streamlstm(*command, *to, "--limit", limit)
+        assert code == 0, err
+        learned.append(json.loads(out)["ticks"])
+    assert learned == [15, 1, 3, 11]
+    assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    closers = pd.read_csv(tmp_path / "whole.csv").groupby("key")["id"].apply(list).to_dict()
+    assert closers == {"a": [*range(21, 120, 24)], "b": [*range(11, 120, 12)]}
 
 
 def test_a_live_run_of_many_streams_may_share_a_network(streamlstm, monkeypatch):

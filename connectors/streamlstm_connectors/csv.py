@@ -23,11 +23,11 @@ from streamlstm.address import Address
 from streamlstm.errors import DataError
 from streamlstm.history import History
 from streamlstm.payload import Fields
-from streamlstm.stream import Batch
+from streamlstm.stream import Batch, iso
 
 from .files import AppendedFile, FileSource, disk_errors, path_of
 from .rows import forecast_columns
-from .table import MISSING, SAMPLE_ROWS, TableSource, is_number, iso
+from .table import MISSING, SAMPLE_ROWS, TableSource, is_number
 
 TAIL = 1 << 16  # characters; a longer last line is not checked for being cut off
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from streamlstm.errors import DataError, ParameterError
 from streamlstm.history import History
-from streamlstm.stream import Batch
+from streamlstm.stream import Batch, iso
 
 AUTO = "auto"
 
@@ -262,13 +262,6 @@ class TableSource(ABC):
                 cell = str(cell.to_datetime64())  # which can show any year
             text = "an empty cell" if pd.isna(cell) or cell == "" else repr(cell)
             raise DataError(f"{self._where(rows_before + row, column.name)}: {text} {why}")
-
-
-def iso(times: np.ndarray) -> list[str]:
-    """Nanoseconds since 1970 as text in UTC, with a fraction if one of them has one."""
-    unit: Literal["s", "ns"] = "ns" if (times % 1_000_000_000).any() else "s"
-    moments = times.view("datetime64[ns]")
-    return np.datetime_as_string(moments, unit=unit, timezone="UTC").tolist()
 
 
 def is_number(text: str) -> bool:
