@@ -30,6 +30,7 @@ from .rows import forecast_columns
 from .table import MISSING, SAMPLE_ROWS, TableSource, is_number
 
 TAIL = 1 << 16  # characters; a longer last line is not checked for being cut off
+_UNREADABLE = OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error, pd.errors.ParserError
 
 
 class _Text(io.TextIOWrapper):
@@ -153,21 +154,23 @@ class CSVSource(TableSource):
         try:
             with _Text(self.path) as text:
                 yield text
-        except (OSError, EOFError, zlib.error, UnicodeDecodeError, pd.errors.ParserError) as error:
+        except _UNREADABLE as error:
             reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
             raise DataError(f"{self.path} cannot be read: {reason}") from error
 
     def _is_cut_off(self, tail: str) -> bool:
         """Whether the file ends inside a line that lacks fields."""
-        last = re.split(r"\r\n|\n|\r", tail)[-1]
-        fields = next(csv.reader([last], delimiter=self._delimiter), [])
-        return 0 < len(fields) < len(self.columns)
+        *before, last = re.split(r"\r\n|\n|\r", tail)
+        fields = next(csv.reader([last], delimiter=self._delimiter))
+        return bool(before and last.strip()) and len(fields) < len(self.columns)
 
     def _where(self, row: int, column: object) -> str:
         """File, line and column of a data row; the file is read again to count its lines."""
         with self._open() as text:
             lines = csv.reader(text, delimiter=self._delimiter)
-            filled = (lines.line_num for fields in lines if fields)
+            filled = (
+                lines.line_num for fields in lines if len(fields) > 1 or "".join(fields).strip()
+            )
             line = next(line for number, line in enumerate(filled) if number == row + 1)
         return f"{self.path} line {line}, column {column!r}"
 
