@@ -30,6 +30,7 @@ from .rows import forecast_columns
 from .table import MISSING, SAMPLE_ROWS, TableSource, is_number
 
 TAIL = 1 << 16  # characters; a longer last line is not checked for being cut off
+_LINE_ENDS = str.maketrans("\r\n", "  ")
 _UNREADABLE = OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error, pd.errors.ParserError
 
 
@@ -253,41 +254,45 @@ class LiveCSVSink:
     Columns `id`, `key`, `time`, `forecast_1` to `forecast_K`, `lower_1`, `upper_K`, of which the
     second, third and last are there if the ticks have keys and times, and there are intervals. A
     batch is on the disk, whole, when `write` returns. A last line that a crash has torn is cut off.
+    A line end in an id or a key becomes a space.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self._file: AppendedFile | None = None
+        self._header: bytes | None = None  # as it stands in the file, while open
+        self._file: AppendedFile | None = None  # once it is known for one of ours
 
     def open(self) -> None:
-        """Open the file at its end."""
+        """Read what columns the file has, if it is there."""
         self.close()
-        with disk_errors(self.path):
-            self.path.touch()
-            _mend(self.path)
-            with self.path.open(encoding="utf-8") as text:
-                self._header = text.readline()
-            self._file = AppendedFile(self.path)
+        with disk_errors(self.path), self.path.open("ab+") as file:
+            file.seek(0)
+            self._header = file.readline()
 
     def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None = None) -> None:
         """Append rows; DataError if the file has other columns, ConnectionError on a full disk."""
-        if self._file is None:
+        if self._header is None:
             raise ConnectionError(f"{self.path} is not open")
         columns = forecast_columns(batch, forecasts, bounds)
         if batch.timestamps is not None:
             columns["time"] = iso(batch.timestamps)
-        header = ",".join(columns) + "\n"
-        if self._header not in ("", header):
-            raise DataError(
-                f"{self.path} has the columns {self._header.strip()}, not {header[:-1]}"
-            )
-        rows = pd.DataFrame(columns).to_csv(header=False, index=False, lineterminator="\n")
+        for name in columns.keys() & {"id", "key"}:  # so that a row is a line
+            columns[name] = [text.translate(_LINE_ENDS) for text in columns[name]]
+        header = (",".join(columns) + "\n").encode()
+        if not header.startswith(self._header):  # of a torn one the beginning is there
+            found = self._header.decode(errors="replace").strip()
+            raise DataError(f"{self.path} has the columns {found}, not {','.join(columns)}")
+        rows = pd.DataFrame(columns).to_csv(header=False, index=False, lineterminator="\n").encode()
         with disk_errors(self.path):
-            self._file.append(((header if not self._header else "") + rows).encode())
+            if self._file is None:
+                _mend(self.path)
+                self._file = AppendedFile(self.path)
+            self._file.append(rows if self._header == header else header + rows)
         self._header = header
 
     def close(self) -> None:
         """Close the file."""
+        self._header = None
         if self._file is not None:
             self._file.close()
             self._file = None
