@@ -218,8 +218,9 @@ def test_a_symbol_that_is_lost_beside_one_that_goes_on_is_a_lost_connection(
     source = source_of("BTC/USDT,ETH/USDT")
     source.open(None)
     assert set(read(source, 10)[0].keys) <= {"BTC/USDT", "ETH/USDT"}
-    wait_until(lambda: source._waiting.qsize() > 10)  # so that the error comes between ticks
+    wait_until(lambda: source._waiting.qsize() > 10)
     server.trade(1)
+    wait_until(lambda: source._waiting.qsize() > 200)  # the error is between ticks
     with pytest.raises(ConnectionError, match="ccxt://binance"):
         read(source, 10**9)
     source.close()
