@@ -138,9 +138,9 @@ def test_clocks_may_go_back(server, source):
     assert source.read(10, 1).values.tolist() == [2]
 
 
-def test_a_timestamp_of_zero_is_none(server, source):
-    """A server without a clock may send 1601, which is zero; its readings have our time."""
-    server.write({"a": 1}, -11644473600)
+@pytest.mark.parametrize("timeless", [True, False])
+def test_a_reading_without_a_time_or_of_time_zero_has_ours(server, source, timeless):
+    server.write({"a": {"value": 1, "timeless": timeless}}, -11644473600)  # 1601
     batches = [source.read(10, 1) for _ in range(2)]
     assert [batch.values.tolist() for batch in batches] == [[1], [1]]
     assert all(abs(batch.timestamps[0] - time.time_ns()) < 5e9 for batch in batches)
