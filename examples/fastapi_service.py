@@ -34,7 +34,7 @@ STREAMS, FEATURES = 1000, 20  # at most, so that no client fills the memory
 
 
 class Tick(BaseModel):
-    """A value, null if it is missing, with features that came with it and its time."""
+    """A value, null if it is missing, with features that came with it."""
 
     model_config = ConfigDict(extra="forbid")
     value: FiniteFloat | None
@@ -92,7 +92,7 @@ def make_app(state: str | None = None) -> FastAPI:
     def forecast(
         key: str,
         horizon: Annotated[int, Query(ge=1, le=1000)] = 1,
-        interval: Annotated[float | None, Query(gt=0, lt=1)] = None,
+        interval: Annotated[float | None, Query(ge=0.01, lt=1)] = None,
     ):
         """The next values, and with `interval`, a share of misses, the ends of intervals."""
         fleet = app.state.fleet

@@ -135,7 +135,7 @@ def test_fastapi_service_refuses_bad_input_and_stays_as_it_is(tmp_path):
                 assert answer.json()["detail"]
         many = [{"value": 1, "features": {str(n): n for n in range(21)}}]
         assert client.post("/streams/a/ticks", json=many).status_code == 422
-        for query in ("horizon=0", "horizon=x", "horizon=1001", "interval=1", "interval=0"):
+        for query in ("horizon=0", "horizon=x", "horizon=1001", "interval=1", "interval=0.005"):
             assert client.get(f"/streams/a/forecast?{query}").status_code == 422
         assert client.get("/streams/b/forecast").status_code == 404
         assert client.get("/streams/a/forecast", params={"horizon": 5}).json() == before
