@@ -25,7 +25,7 @@ from streamlstm.history import History
 from streamlstm.payload import Fields
 from streamlstm.stream import Batch, iso
 
-from .files import AppendedFile, FileSource, disk_errors, path_of
+from .files import AppendedFile, FileSource, appended_lines, disk_errors, path_of
 from .rows import forecast_columns
 from .table import MISSING, SAMPLE_ROWS, TableSource, is_number
 
@@ -285,8 +285,7 @@ class LiveCSVSink:
         rows = pd.DataFrame(columns).to_csv(header=False, index=False, lineterminator="\n").encode()
         with disk_errors(self.path):
             if self._file is None:
-                _mend(self.path)
-                self._file = AppendedFile(self.path)
+                self._file = appended_lines(self.path)
             self._file.append(rows if self._header == header else header + rows)
         self._header = header
 
@@ -296,20 +295,6 @@ class LiveCSVSink:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-
-def _mend(path: Path) -> None:
-    """Cut off what comes after the last line end."""
-    with path.open("rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(end - TAIL, 0)
-            file.seek(start)
-            if (found := file.read(end - start).rfind(b"\n")) >= 0:
-                end = start + found + 1
-                break
-            end = start
-        file.truncate(end)
 
 
 def _opened(path: Path, size: int | None) -> io.TextIOWrapper:

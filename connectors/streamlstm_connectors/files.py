@@ -22,6 +22,8 @@ from streamlstm.stream import Batch, EndOfStream
 
 from .table import TableSource
 
+BLOCK = 1 << 16  # bytes to look through at a time
+
 _log = logging.getLogger(__name__)
 
 
@@ -202,6 +204,21 @@ class AppendedFile:
     def close(self) -> None:
         """Close it."""
         self._file.close()
+
+
+def appended_lines(path: Path) -> AppendedFile:
+    """A file of lines, without a last one that a crash has torn; made if it is not there."""
+    with path.open("ab+") as file:
+        end = file.tell()
+        while end:
+            start = max(end - BLOCK, 0)
+            file.seek(start)
+            if (found := file.read(end - start).rfind(b"\n")) >= 0:
+                end = start + found + 1
+                break
+            end = start
+        file.truncate(end)
+    return AppendedFile(path)
 
 
 @contextmanager
