@@ -327,14 +327,15 @@ def test_a_long_torn_line_is_cut_off(tmp_path):
     assert path.read_bytes() == b"id,forecast_1\n0,1.0\n"
 
 
-@pytest.mark.parametrize("foreign", [b"at,value\n1,2\n3,4", b"id,value\n1,2", b"\xff\0"])
+@pytest.mark.parametrize("foreign", [b"at,value\n1,2\n3,4", b"id,value\n1,2", b"\xff\0" * 10**6])
 def test_a_file_that_is_not_of_forecasts_stays_as_it_is(tmp_path, foreign):
     path = tmp_path / "readings.csv"
     path.write_bytes(foreign)
     sink = CSVSink.from_address(Address(f"csv:///{path}"))
     sink.open()
-    with pytest.raises(DataError, match=r"readings.csv has the columns"):
+    with pytest.raises(DataError, match=r"readings.csv has the columns") as caught:
         sink.write(batch_of([1]), np.ones((1, 1)), None)
+    assert len(str(caught.value)) < 3000
     sink.close()
     assert path.read_bytes() == foreign
 
@@ -383,6 +384,14 @@ def test_a_folder_that_is_not_there_ends_the_run(tmp_path, minutes):
         LiveRun(Counter(), live(minutes), sink).run()
     with pytest.raises(DataError, match="cannot be read"):
         LiveRun(Counter(), live(tmp_path / "none.csv")).run()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_ends_the_run(tmp_path, make):
+    make(tmp_path / "out")
+    sink = CSVSink.from_address(Address(f"csv:///{tmp_path}/out"))
+    with pytest.raises(DataError, match="out cannot be written"):
+        sink.open()
 
 
 def rows_in(path):

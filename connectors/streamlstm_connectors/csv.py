@@ -22,7 +22,7 @@ import pandas as pd
 from streamlstm.address import Address
 from streamlstm.errors import DataError
 from streamlstm.history import History
-from streamlstm.payload import Fields
+from streamlstm.payload import SHOWN, Fields
 from streamlstm.stream import Batch, iso
 
 from .files import AppendedFile, FileSource, appended_lines, disk_errors, path_of
@@ -30,6 +30,7 @@ from .rows import forecast_columns
 from .table import MISSING, SAMPLE_ROWS, TableSource, is_number
 
 TAIL = 1 << 16  # characters; a longer last line is not checked for being cut off
+LONGEST = 1 << 24  # bytes of a header
 _LINE_ENDS = str.maketrans("\r\n", "  ")
 _UNREADABLE = OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error, pd.errors.ParserError
 
@@ -267,7 +268,7 @@ class LiveCSVSink:
         self.close()
         with disk_errors(self.path), self.path.open("ab+") as file:
             file.seek(0)
-            self._header = file.readline()
+            self._header = file.readline(LONGEST)
 
     def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None = None) -> None:
         """Append rows; DataError if the file has other columns, ConnectionError on a full disk."""
@@ -280,7 +281,7 @@ class LiveCSVSink:
             columns[name] = [text.translate(_LINE_ENDS) for text in columns[name]]
         header = (",".join(columns) + "\n").encode()
         if not header.startswith(self._header):  # of a torn one the beginning is there
-            found = self._header.decode(errors="replace").strip()
+            found = self._header[:SHOWN].decode(errors="replace").strip()
             raise DataError(f"{self.path} has the columns {found}, not {','.join(columns)}")
         rows = pd.DataFrame(columns).to_csv(header=False, index=False, lineterminator="\n").encode()
         with disk_errors(self.path):

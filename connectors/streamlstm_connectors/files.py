@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from io import UnsupportedOperation
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +24,10 @@ from streamlstm.stream import Batch, EndOfStream
 from .table import TableSource
 
 BLOCK = 1 << 16  # bytes to look through at a time
+_REFUSALS = (
+    *(FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError),
+    UnsupportedOperation,  # of a pipe
+)
 
 _log = logging.getLogger(__name__)
 
@@ -226,7 +231,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     """What goes wrong with a file, as the runner knows it: a full disk may be emptied."""
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+    except _REFUSALS as error:
         raise DataError(f"{path} cannot be written: {error}") from error
     except OSError as error:
         raise ConnectionError(f"{path}: {error}") from error
