@@ -34,7 +34,7 @@ STREAMS, FEATURES = 1000, 20  # at most, so that no client fills the memory
 
 
 class Tick(BaseModel):
-    """A value, null if it is missing, with features that came with it and its time."""
+    """A value, null if it is missing, with features that came with it."""
 
     model_config = ConfigDict(extra="forbid")
     value: FiniteFloat | None
@@ -92,17 +92,17 @@ def make_app(state: str | None = None) -> FastAPI:
     def forecast(
         key: str,
         horizon: Annotated[int, Query(ge=1, le=1000)] = 1,
-        interval: Annotated[float | None, Query(gt=0, lt=1)] = None,
+        interval: Annotated[float | None, Query(ge=0.01, lt=1)] = None,
     ):
         """The next values, and with `interval`, a share of misses, the ends of intervals."""
-        fleet = app.state.fleet
         try:
-            found = {"forecast": fleet.forecast(horizon, [key])[0].tolist()}
-            if interval is not None:
-                ends = fleet.forecast_interval(horizon, interval, [key])[0]
-                found |= {"lower": ends[0].tolist(), "upper": ends[1].tolist()}
+            model = app.state.fleet[key]  # a copy: both are of one moment
         except InputError as error:
             raise HTTPException(404, str(error)) from error
+        found = {"forecast": model.forecast(horizon)}
+        if interval is not None:
+            lower, upper = zip(*model.forecast_interval(horizon, interval), strict=True)
+            found |= {"lower": lower, "upper": upper}
         return found
 
     @app.get("/metrics", response_class=PlainTextResponse)

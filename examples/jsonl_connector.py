@@ -14,14 +14,16 @@ import os
 import time
 from pathlib import Path
 
-from streamlstm.errors import ParameterError
+from streamlstm_connectors.files import appended_lines, disk_errors
+
+from streamlstm.errors import DataError, ParameterError
 from streamlstm.payload import Parser
 
 PAUSE = 0.01  # seconds between looks at a file that does not grow
 
 
 class LinesSource:
-    """Lines of a file; the position is that behind the last line, in bytes.
+    """Lines of a file that only grows; the position is that behind the last line, in bytes.
 
     What is acknowledged stands in a file beside it.
     """
@@ -66,6 +68,8 @@ class LinesSource:
                 lines.append(line)
                 start += len(line)
                 continue
+            if os.fstat(self._file.fileno()).st_size < start:
+                raise DataError(f"{self.path} has become shorter than what was read of it")
             self._file.seek(start)
             if lines or time.monotonic() >= end:
                 break
@@ -75,8 +79,10 @@ class LinesSource:
         return self._parser.batch(names, lines, time.time_ns(), start)
 
     def acknowledge(self, position):
-        """Move the bookmark."""
-        self._bookmark.write_text(str(position))
+        """Move the bookmark, which is there whole whatever happens."""
+        moved = self._bookmark.with_suffix(".moved")
+        moved.write_text(str(position))
+        moved.replace(self._bookmark)
 
     def close(self):
         """Close the file."""
@@ -101,14 +107,15 @@ class LinesSink:
     def open(self):
         """Open the file at its end."""
         self.close()
-        self._file = self.path.open("a", encoding="utf-8")
+        with disk_errors(self.path):
+            self._file = appended_lines(self.path)
 
     def write(self, batch, forecasts, bounds):
-        """Append lines, and wait until they are on the disk."""
-        for name, row in zip(batch.ids, forecasts.tolist(), strict=True):
-            self._file.write(json.dumps({"id": name, "forecast": row}) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Append lines, all of them or nothing, and wait until they are on the disk."""
+        rows = zip(batch.ids, forecasts.tolist(), strict=True)
+        lines = [json.dumps({"id": name, "forecast": row}) + "\n" for name, row in rows]
+        with disk_errors(self.path):
+            self._file.append("".join(lines).encode())
 
     def close(self):
         """Close the file."""

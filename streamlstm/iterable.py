@@ -5,6 +5,7 @@ import json
 import threading
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from time import time_ns
 from typing import Any, TypeAlias
@@ -162,7 +163,7 @@ class IterableSource:
             return repr(item).encode(errors="replace")  # which is rejected
 
     def _part(self, ticks: int) -> Batch:
-        """The next of the batch at hand; rejected messages come with the last."""
+        """The next of the batch at hand; what was missed comes first, what is rejected last."""
         batch, start = self._batch, self._behind
         assert batch is not None
         stop = min(start + ticks, len(batch))
@@ -177,6 +178,7 @@ class IterableSource:
             received=part.received or time_ns(),
             position=self._position,
             rejected=rejected,
+            missed=0 if start else batch.missed,
         )
 
 
@@ -269,7 +271,7 @@ async def _read_async(ticks: AsyncIterable[Any], buffer: _Buffer) -> None:
     assert task is not None
 
     def cancel() -> None:
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(task.cancel)
 
     buffer.on_close(cancel)

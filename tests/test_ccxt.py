@@ -1,5 +1,7 @@
 """ccxt against a venue of our own, which speaks as Binance does."""
 
+import asyncio
+import itertools
 import json
 import threading
 import time
@@ -194,6 +196,34 @@ def test_symbols_are_checked_when_connected(server):
     source.close()
     with pytest.raises(ConnectionError, match="not connected"):
         source.read(1, 0)
+
+
+@pytest.mark.parametrize("fault", ["error", "entry"])
+def test_a_symbol_that_is_lost_beside_one_that_goes_on_is_a_lost_connection(
+    server, monkeypatch, fault
+):
+    class Half(ccxt.pro.binance):
+        numbers = itertools.count()
+
+        async def watch_trades(self, symbol):
+            await asyncio.sleep(0.001)
+            if symbol == "BTC/USDT" and server.past:
+                if fault == "entry":
+                    return [{"id": "without a time"}]
+                raise ccxt.pro.NetworkError("lost")
+            number = next(self.numbers)
+            return [{"id": str(number), "timestamp": BEGIN + number, "price": number}]
+
+    monkeypatch.setattr(ccxt.pro, "binance", Half)
+    source = source_of("BTC/USDT,ETH/USDT")
+    source.open(None)
+    assert set(read(source, 10)[0].keys) <= {"BTC/USDT", "ETH/USDT"}
+    wait_until(lambda: source._waiting.qsize() > 10)
+    server.trade(1)
+    wait_until(lambda: source._waiting.qsize() > 200)  # the error is between ticks
+    with pytest.raises(ConnectionError, match="ccxt://binance"):
+        read(source, 10**9)
+    source.close()
 
 
 def test_a_venue_that_is_not_there_is_a_lost_connection(server):

@@ -1,6 +1,7 @@
 """Every connector keeps the contract."""
 
 import json
+from pathlib import Path
 
 import pytest
 from jsonl_connector import LinesSink, LinesSource
@@ -10,7 +11,7 @@ from streamlstm_connectors.redis import RedisSink, RedisSource
 from streamlstm.address import Address
 from streamlstm.connector import connector
 from streamlstm.contract import FIELDS, ReplayableContract, SinkContract
-from streamlstm.errors import ParameterError
+from streamlstm.errors import DataError, ParameterError
 
 
 class TestLinesSource(ReplayableContract):
@@ -26,6 +27,29 @@ class TestLinesSource(ReplayableContract):
         with self.path.open("a") as file:
             file.writelines(json.dumps(message) + "\n" for message in messages)
 
+    def test_a_bookmark_is_there_whole_or_as_it_was(self, monkeypatch):
+        def crash(path, text):
+            path.open("w").close()
+            raise KeyboardInterrupt
+
+        source = self._ticks(10)
+        source.acknowledge(self._read(source, 4)[-1].position)
+        monkeypatch.setattr(Path, "write_text", crash)
+        with pytest.raises(KeyboardInterrupt):
+            source.acknowledge(self._read(source, 1)[-1].position)
+        source.close()
+        source.open(None)
+        assert self._values(self._read(source, 6)) == [*range(4, 10)]
+        source.close()
+
+    def test_a_file_that_becomes_shorter_is_refused(self):
+        source = self._ticks(3)
+        self._read(source, 3)
+        self.path.write_text("")
+        with pytest.raises(DataError, match="shorter"):
+            source.read(1, 0)
+        source.close()
+
 
 class TestLinesSink(SinkContract):
     @pytest.fixture(autouse=True)
@@ -38,6 +62,10 @@ class TestLinesSink(SinkContract):
     def delivered(self):
         lines = map(json.loads, self.path.read_text().splitlines())
         return [(line["id"], line["forecast"]) for line in lines]
+
+    def test_a_torn_last_line_is_cut_off(self):
+        self.path.write_text('{"id": "2-0", "fore')
+        self.test_the_system_has_what_was_written()
 
 
 @pytest.fixture(scope="module")

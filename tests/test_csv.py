@@ -128,8 +128,9 @@ def test_an_incomplete_last_line_is_left_out_and_reported(write, batch_rows):
     assert source.warnings == ["the last line is incomplete and left out"]
 
 
-def test_a_complete_last_line_needs_no_line_end(write):
-    source = CSVSource(write("time,y\n2024-01-01,1\n2024-01-02,2"))
+@pytest.mark.parametrize("rest", ["", "\n  ", 100_000 * "x"])
+def test_a_complete_last_line_needs_no_line_end(write, rest):
+    source = CSVSource(write(f"time,y,text\n2024-01-01,1,a\n2024-01-02,2,b{rest}"))
     assert read(source)[0] == [1.0, 2.0]
     assert source.warnings == []
 
@@ -150,6 +151,8 @@ def test_a_complete_last_line_needs_no_line_end(write):
         ("y\n1\ntwo\n", {"target": "y"}, "data.csv line 3, column 'y': 'two' is not a number"),
         ("y,a\n1,1\n\n2,x\n", {"features": ["a"]}, "line 4, column 'a': 'x' is not a number"),
         ('y,a\n1,"p\nq"\nbad,"r"\n', {"target": "y"}, "line 4, column 'y': 'bad'"),
+        ("y,a\n1,p\n \nbad,r\n", {"target": "y"}, "line 4, column 'y': 'bad'"),
+        ("y,a\n1," + 200_000 * "x" + "\n", {}, "cannot be read: field larger than"),
         ('time,y\n2024-01-01,"1,5"\n', {"target": "y"}, "column 'y': '1,5' is not a number"),
         (
             "time,y\n2024-01-01,1\nsoon,2\n",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing, suppress
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -310,11 +311,10 @@ def test_a_torn_last_line_is_cut_off(tmp_path, cut):
     left = whole[: max(len(whole) - cut, 0)]
     path.write_bytes(left)
     sink.open()
-    assert path.read_bytes() == left[: left.rfind(b"\n") + 1]
     sink.write(batch_of([3]), np.ones((1, 1)), None)
     sink.close()
-    assert lines_of(path)[0] == "id,forecast_1"
-    assert lines_of(path)[-1] == "0,1.0"
+    kept = left[: left.rfind(b"\n") + 1] or b"id,forecast_1\n"
+    assert path.read_bytes() == kept + b"0,1.0\n"
 
 
 def test_a_long_torn_line_is_cut_off(tmp_path):
@@ -322,8 +322,33 @@ def test_a_long_torn_line_is_cut_off(tmp_path):
     path.write_bytes(b"id,forecast_1\n" + 200_000 * b"1")
     sink = CSVSink.from_address(Address(f"csv:///{path}"))
     sink.open()
+    sink.write(batch_of([3]), np.ones((1, 1)), None)
     sink.close()
-    assert path.read_bytes() == b"id,forecast_1\n"
+    assert path.read_bytes() == b"id,forecast_1\n0,1.0\n"
+
+
+@pytest.mark.parametrize("foreign", [b"at,value\n1,2\n3,4", b"id,value\n1,2", b"\xff\0" * 10**6])
+def test_a_file_that_is_not_of_forecasts_stays_as_it_is(tmp_path, foreign):
+    path = tmp_path / "readings.csv"
+    path.write_bytes(foreign)
+    sink = CSVSink.from_address(Address(f"csv:///{path}"))
+    sink.open()
+    with pytest.raises(DataError, match=r"readings.csv has the columns") as caught:
+        sink.write(batch_of([1]), np.ones((1, 1)), None)
+    assert len(str(caught.value)) < 3000
+    sink.close()
+    assert path.read_bytes() == foreign
+
+
+def test_a_row_is_a_line_whatever_the_key(tmp_path):
+    path = tmp_path / "out.csv"
+    keys = ["a\nb", "a\rb", 'q"x', "a,b", " a"]
+    sink = CSVSink.from_address(Address(f"csv:///{path}"))
+    sink.open()
+    sink.write(replace(batch_of(range(5)), keys=keys), np.ones((5, 1)), None)
+    sink.close()
+    assert pd.read_csv(path)["key"].tolist() == ["a b", "a b", *keys[2:]]
+    assert len(path.read_bytes().splitlines()) == 6
 
 
 def test_an_append_that_fails_leaves_the_file_as_it_was(tmp_path):
@@ -359,6 +384,14 @@ def test_a_folder_that_is_not_there_ends_the_run(tmp_path, minutes):
         LiveRun(Counter(), live(minutes), sink).run()
     with pytest.raises(DataError, match="cannot be read"):
         LiveRun(Counter(), live(tmp_path / "none.csv")).run()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_ends_the_run(tmp_path, make):
+    make(tmp_path / "out")
+    sink = CSVSink.from_address(Address(f"csv:///{tmp_path}/out"))
+    with pytest.raises(DataError, match="out cannot be written"):
+        sink.open()
 
 
 def rows_in(path):

@@ -127,13 +127,14 @@ def test_items_that_are_no_ticks_are_rejected_with_reasons():
 
 def test_items_may_be_batches():
     made = Parser(Fields()).batch(["x", "y", "z"], [b"{", b'{"value": 1}', b'{"value": 2}'], 7, 9)
-    plain = Batch(np.arange(5.0), {}, None, [""] * 5)
+    plain = Batch(np.arange(5.0), {}, None, [""] * 5, missed=3)
     batches = all_of(IterableSource([plain, 7, made, 8]), most=2)
     assert [batch.values.tolist() for batch in batches] == [[0, 1], [2, 3], [4], [7], [1, 2], [8]]
     assert [batch.position for batch in batches] == [2, 4, 5, 6, 9, 10]
     assert [name for batch in batches for name in batch.ids] == [*"012345", "y", "z", "9"]
     assert [batch.received for batch in batches][4] == 7
     assert [each.id for each in batches[4].rejected] == ["x"]
+    assert [batch.missed for batch in batches] == [3, 0, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("kind", ["function", "iterable", "async function", "async iterable"])

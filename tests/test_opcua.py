@@ -138,6 +138,14 @@ def test_clocks_may_go_back(server, source):
     assert source.read(10, 1).values.tolist() == [2]
 
 
+@pytest.mark.parametrize("timeless", [True, False])
+def test_a_reading_without_a_time_or_of_time_zero_has_ours(server, source, timeless):
+    server.write({"a": {"value": 1, "timeless": timeless}}, -11644473600)  # 1601
+    batches = [source.read(10, 1) for _ in range(2)]
+    assert [batch.values.tolist() for batch in batches] == [[1], [1]]
+    assert all(abs(batch.timestamps[0] - time.time_ns()) < 5e9 for batch in batches)
+
+
 def test_bad_values_are_missing_ones_and_uncertain_ones_are_not(server, source):
     server.write({"a": {"value": 1, "status": "BadSensorFailure"}}, 1)
     batch = source.read(10, 1)

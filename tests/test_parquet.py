@@ -293,6 +293,18 @@ def test_files_are_of_bounded_rows_and_appear_complete(tmp_path):
     assert len(pd.read_parquet(tmp_path)) == 36
 
 
+def test_files_of_other_names_are_left_alone(tmp_path):
+    others = [tmp_path / name for name in ("forecasts-old.parquet", "_notes.journal")]
+    for path in others:
+        path.write_text("mine")
+    sink = ParquetSink(tmp_path)
+    sink.open()
+    written(sink, 0, 1)
+    sink.close()
+    assert [path.read_text() for path in others] == ["mine", "mine"]
+    assert (tmp_path / "forecasts-00000001.parquet").exists()
+
+
 def test_files_are_of_bounded_age(tmp_path):
     sink = ParquetSink(tmp_path, seconds=0)
     sink.open()

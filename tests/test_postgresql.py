@@ -2,7 +2,7 @@
 
 import os
 import signal
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import live_counter  # noqa: F401, lets snapshots hold its model
@@ -248,16 +248,14 @@ def test_two_sinks_may_write_the_same_rows(server, client):
     def write(order):
         sink = sink_of(server)
         sink.open()
-        for start in range(0, 2000, 500):
-            sink.write(batch_of(order[start : start + 500]), np.ones((500, 1)), None)
+        for _ in range(5):
+            sink.write(batch_of(order), np.ones((2000, 1)), None)
         sink.close()
 
     sink_of(server).open()
-    threads = [threading.Thread(target=write, args=[ids]) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor() as threads:
+        for written in [threads.submit(write, order) for order in (ids, ids[::-1])]:
+            written.result()
     assert client.execute("SELECT count(*) FROM forecasts").fetchone() == (2000,)
 
 

@@ -114,6 +114,30 @@ def test_fastapi_service_counts_each_tick_once_from_many_clients(tmp_path):
         assert client.get("/streams/own3/forecast").json()["forecast"] == alone.forecast(1)
 
 
+def test_fastapi_service_gives_a_forecast_and_its_interval_of_one_moment(tmp_path):
+    def learn():
+        for values in given:
+            post(client, "a", values)
+
+    given = [[k % 5, k % 3] for k in range(300)]
+    alone, moments = LSTMForecaster(hidden_size=8, preset="fast", season=None), []
+    for values in given:
+        alone.learn_many(values)
+        ends = alone.forecast_interval(1, 0.2)[0]
+        moments.append([*alone.forecast(1), *ends])
+    made = []
+    with service(tmp_path) as client:
+        post(client, "a", given.pop(0))
+        learning = threading.Thread(target=learn)
+        learning.start()
+        while learning.is_alive():
+            found = client.get("/streams/a/forecast", params={"interval": 0.2}).json()
+            made.append(found["forecast"] + found["lower"] + found["upper"])
+        learning.join()
+    assert len(made) > 20
+    assert all(each in moments for each in made)
+
+
 def test_fastapi_service_refuses_bad_input_and_stays_as_it_is(tmp_path):
     bad = [
         '[{"value": "high"}]',
@@ -135,7 +159,7 @@ def test_fastapi_service_refuses_bad_input_and_stays_as_it_is(tmp_path):
                 assert answer.json()["detail"]
         many = [{"value": 1, "features": {str(n): n for n in range(21)}}]
         assert client.post("/streams/a/ticks", json=many).status_code == 422
-        for query in ("horizon=0", "horizon=x", "horizon=1001", "interval=1", "interval=0"):
+        for query in ("horizon=0", "horizon=x", "horizon=1001", "interval=1", "interval=0.005"):
             assert client.get(f"/streams/a/forecast?{query}").status_code == 422
         assert client.get("/streams/b/forecast").status_code == 404
         assert client.get("/streams/a/forecast", params={"horizon": 5}).json() == before

@@ -143,6 +143,8 @@ def test_other_tables_are_refused(path, statement, message):
         client.execute(statement)
     with pytest.raises(DataError, match=message):
         sink_of(path).open()
+    with closing(sqlite3.connect(path)) as client:
+        assert client.execute("PRAGMA journal_mode").fetchone() == ("delete",)  # as it was
 
 
 def test_what_no_waiting_mends_is_refused(path, tmp_path):

@@ -108,13 +108,13 @@ class CCXTSource:
         rejected: list[Rejected] = []
         while len(ids) + len(rejected) < ticks:
             try:
-                wait = 0 if ids or rejected else end - time.monotonic()
+                wait = 0 if ids or rejected or self._lost else end - time.monotonic()
                 found = self._waiting.get(timeout=wait) if wait > 0 else self._waiting.get_nowait()
             except Empty:
                 break
             if isinstance(found, Exception):
-                self._lost = found
-                break
+                self._lost = found  # once what has come beside it is read
+                continue
             if isinstance(found, Rejected):
                 rejected.append(found)
             elif self._is_new(found):
@@ -158,19 +158,18 @@ class CCXTSource:
         await self._exchange.close()
 
     async def _watch(self, symbol: str) -> None:
-        """Put what comes of a symbol in the row, until an error, which is the last."""
+        """Put what comes of a symbol in the row, until an error with one of them."""
         exchange = self._exchange
-        while True:
-            try:
+        try:
+            while self._lost is None:
                 if self.channel == "trades":
                     entries = await exchange.watch_trades(symbol)
                 else:
                     entries = [await exchange.watch_ticker(symbol)]
-            except Exception as error:  # what ccxt makes of a bad message may be any
-                await self._put(error)
-                return
-            for entry in entries:
-                await self._put(self._tick(symbol, entry))
+                for entry in entries:
+                    await self._put(self._tick(symbol, entry))
+        except Exception as error:  # what ccxt makes of a bad message may be any
+            await self._put(error)
 
     def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A bad message may end what ccxt receives with, without `_watch` being told."""

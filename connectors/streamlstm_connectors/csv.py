@@ -22,14 +22,17 @@ import pandas as pd
 from streamlstm.address import Address
 from streamlstm.errors import DataError
 from streamlstm.history import History
-from streamlstm.payload import Fields
+from streamlstm.payload import SHOWN, Fields
 from streamlstm.stream import Batch, iso
 
-from .files import AppendedFile, FileSource, disk_errors, path_of
+from .files import AppendedFile, FileSource, appended_lines, disk_errors, path_of
 from .rows import forecast_columns
 from .table import MISSING, SAMPLE_ROWS, TableSource, is_number
 
 TAIL = 1 << 16  # characters; a longer last line is not checked for being cut off
+LONGEST = 1 << 24  # bytes of a header
+_LINE_ENDS = str.maketrans("\r\n", "  ")
+_UNREADABLE = OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error, pd.errors.ParserError
 
 
 class _Text(io.TextIOWrapper):
@@ -153,21 +156,23 @@ class CSVSource(TableSource):
         try:
             with _Text(self.path) as text:
                 yield text
-        except (OSError, EOFError, zlib.error, UnicodeDecodeError, pd.errors.ParserError) as error:
+        except _UNREADABLE as error:
             reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
             raise DataError(f"{self.path} cannot be read: {reason}") from error
 
     def _is_cut_off(self, tail: str) -> bool:
         """Whether the file ends inside a line that lacks fields."""
-        last = re.split(r"\r\n|\n|\r", tail)[-1]
-        fields = next(csv.reader([last], delimiter=self._delimiter), [])
-        return 0 < len(fields) < len(self.columns)
+        *before, last = re.split(r"\r\n|\n|\r", tail)
+        fields = next(csv.reader([last], delimiter=self._delimiter))
+        return bool(before and last.strip()) and len(fields) < len(self.columns)
 
     def _where(self, row: int, column: object) -> str:
         """File, line and column of a data row; the file is read again to count its lines."""
         with self._open() as text:
             lines = csv.reader(text, delimiter=self._delimiter)
-            filled = (lines.line_num for fields in lines if fields)
+            filled = (
+                lines.line_num for fields in lines if len(fields) > 1 or "".join(fields).strip()
+            )
             line = next(line for number, line in enumerate(filled) if number == row + 1)
         return f"{self.path} line {line}, column {column!r}"
 
@@ -250,58 +255,47 @@ class LiveCSVSink:
     Columns `id`, `key`, `time`, `forecast_1` to `forecast_K`, `lower_1`, `upper_K`, of which the
     second, third and last are there if the ticks have keys and times, and there are intervals. A
     batch is on the disk, whole, when `write` returns. A last line that a crash has torn is cut off.
+    A line end in an id or a key becomes a space.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self._file: AppendedFile | None = None
+        self._header: bytes | None = None  # as it stands in the file, while open
+        self._file: AppendedFile | None = None  # once it is known for one of ours
 
     def open(self) -> None:
-        """Open the file at its end."""
+        """Read what columns the file has, if it is there."""
         self.close()
-        with disk_errors(self.path):
-            self.path.touch()
-            _mend(self.path)
-            with self.path.open(encoding="utf-8") as text:
-                self._header = text.readline()
-            self._file = AppendedFile(self.path)
+        with disk_errors(self.path), self.path.open("ab+") as file:
+            file.seek(0)
+            self._header = file.readline(LONGEST)
 
     def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None = None) -> None:
         """Append rows; DataError if the file has other columns, ConnectionError on a full disk."""
-        if self._file is None:
+        if self._header is None:
             raise ConnectionError(f"{self.path} is not open")
         columns = forecast_columns(batch, forecasts, bounds)
         if batch.timestamps is not None:
             columns["time"] = iso(batch.timestamps)
-        header = ",".join(columns) + "\n"
-        if self._header not in ("", header):
-            raise DataError(
-                f"{self.path} has the columns {self._header.strip()}, not {header[:-1]}"
-            )
-        rows = pd.DataFrame(columns).to_csv(header=False, index=False, lineterminator="\n")
+        for name in columns.keys() & {"id", "key"}:  # so that a row is a line
+            columns[name] = [text.translate(_LINE_ENDS) for text in columns[name]]
+        header = (",".join(columns) + "\n").encode()
+        if not header.startswith(self._header):  # of a torn one the beginning is there
+            found = self._header[:SHOWN].decode(errors="replace").strip()
+            raise DataError(f"{self.path} has the columns {found}, not {','.join(columns)}")
+        rows = pd.DataFrame(columns).to_csv(header=False, index=False, lineterminator="\n").encode()
         with disk_errors(self.path):
-            self._file.append(((header if not self._header else "") + rows).encode())
+            if self._file is None:
+                self._file = appended_lines(self.path)
+            self._file.append(rows if self._header == header else header + rows)
         self._header = header
 
     def close(self) -> None:
         """Close the file."""
+        self._header = None
         if self._file is not None:
             self._file.close()
             self._file = None
-
-
-def _mend(path: Path) -> None:
-    """Cut off what comes after the last line end."""
-    with path.open("rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(end - TAIL, 0)
-            file.seek(start)
-            if (found := file.read(end - start).rfind(b"\n")) >= 0:
-                end = start + found + 1
-                break
-            end = start
-        file.truncate(end)
 
 
 def _opened(path: Path, size: int | None) -> io.TextIOWrapper:

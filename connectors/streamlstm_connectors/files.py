@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from io import UnsupportedOperation
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +22,12 @@ from streamlstm.payload import Fields
 from streamlstm.stream import Batch, EndOfStream
 
 from .table import TableSource
+
+BLOCK = 1 << 16  # bytes to look through at a time
+_REFUSALS = (
+    *(FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError),
+    UnsupportedOperation,  # of a pipe
+)
 
 _log = logging.getLogger(__name__)
 
@@ -204,12 +211,27 @@ class AppendedFile:
         self._file.close()
 
 
+def appended_lines(path: Path) -> AppendedFile:
+    """A file of lines, without a last one that a crash has torn; made if it is not there."""
+    with path.open("ab+") as file:
+        end = file.tell()
+        while end:
+            start = max(end - BLOCK, 0)
+            file.seek(start)
+            if (found := file.read(end - start).rfind(b"\n")) >= 0:
+                end = start + found + 1
+                break
+            end = start
+        file.truncate(end)
+    return AppendedFile(path)
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """What goes wrong with a file, as the runner knows it: a full disk may be emptied."""
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+    except _REFUSALS as error:
         raise DataError(f"{path} cannot be written: {error}") from error
     except OSError as error:
         raise ConnectionError(f"{path}: {error}") from error

@@ -49,6 +49,7 @@ OPTIONS: dict[str, Any] = {
 _BETWEEN = re.compile(r",(?=(?:nsu?|[isgb])=)")  # node ids
 _REFUSALS = ("BadCertificate", "BadIdentity", "BadNoValidCert", "BadSecurity", "BadUser")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_TIME = datetime(1601, 1, 1, tzinfo=UTC)  # zero, as a server without a clock may send it
 
 
 class _Reading(NamedTuple):
@@ -311,4 +312,5 @@ class OPCUASource:
 
 
 def _time(value: ua.DataValue) -> datetime | None:
-    return value.SourceTimestamp or value.ServerTimestamp
+    given = (value.SourceTimestamp, value.ServerTimestamp)
+    return next((each for each in given if each and each > _NO_TIME), None)

@@ -32,6 +32,7 @@ _NUMBERS = (
     *(pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean),
     pa.types.is_null,
 )
+_NUMBER = 8 * "[0-9]"  # of a file
 _TEXTS = pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view
 
 
@@ -165,12 +166,12 @@ class ParquetSink:
         self.close()
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            journals = sorted(self.folder.glob("_*.journal"))
-            for journal in journals:
+            for journal in sorted(self.folder.glob(f"_{_NUMBER}.journal")):
                 self._finish(journal)
-            for torn in self.folder.glob("_*.unfinished"):
+            for torn in self.folder.glob(f"_{_NUMBER}.unfinished"):
                 torn.unlink()
-            taken = [int(path.stem.removeprefix("forecasts-")) for path in self._files()]
+            files = self.folder.glob(f"forecasts-{_NUMBER}.parquet")
+            taken = [int(path.stem.removeprefix("forecasts-")) for path in files]
             self._number = max(taken, default=0) + 1
 
     def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None = None) -> None:
@@ -213,9 +214,6 @@ class ParquetSink:
     @property
     def _journal_path(self) -> Path:
         return self.folder / f"_{self._number:08}.journal"
-
-    def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("forecasts-*.parquet"))
 
     def _finish(self, journal: Path) -> None:
         """Make a file of a journal, unless that was done before."""

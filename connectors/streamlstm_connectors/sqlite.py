@@ -51,19 +51,19 @@ class SQLiteSink:
         self.close()
         with self._errors():
             self._made = made = sqlite3.connect(self.path, timeout=SECONDS, isolation_level=None)
-            made.execute("PRAGMA journal_mode = WAL")
-            made.execute("PRAGMA synchronous = FULL")
             made.execute(
                 f"CREATE TABLE IF NOT EXISTS {self._name} (id TEXT NOT NULL PRIMARY KEY, "
                 "key TEXT, time INTEGER, forecast TEXT NOT NULL, lower TEXT, upper TEXT)"
             )
             found = made.execute(f"PRAGMA table_info({self._name})").fetchall()
-        columns = [name for _, name, *_ in found]
-        if columns != [*COLUMNS] or [name for _, name, *_, key in found if key] != ["id"]:
-            raise DataError(
-                f"{self.path}: the table {self.table} has the columns {', '.join(columns)}, "
-                f"not {', '.join(COLUMNS)} with id as primary key"
-            )
+            columns = [name for _, name, *_ in found]
+            if columns != [*COLUMNS] or [name for _, name, *_, key in found if key] != ["id"]:
+                raise DataError(
+                    f"{self.path}: the table {self.table} has the columns {', '.join(columns)}, "
+                    f"not {', '.join(COLUMNS)} with id as primary key"
+                )
+            made.execute("PRAGMA journal_mode = WAL")
+            made.execute("PRAGMA synchronous = FULL")
 
     def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None = None) -> None:
         """Insert a batch, all of it or nothing."""
