@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import logging
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -33,18 +34,22 @@ class Lines:
         self.count = count
         self.failures = set(failures)
         self.calls = 0
+        self.opened = []
+        self.on_call = {}  # what to do before one
         self.acknowledged = []
         self._parser = Parser(Fields(key="key"))
         self._at = None
 
     def _call(self):
         self.calls += 1
+        self.on_call.get(self.calls, list)()
         if self.calls in self.failures:
             self._at = None
             raise ConnectionError("the line is dead")
 
     def open(self, position):
         self._call()
+        self.opened.append(position)
         self._at = position or 0
         return self._at
 
@@ -71,16 +76,20 @@ class Box:
     def __init__(self, failures=()):
         self.failures = set(failures)
         self.calls = 0
+        self.opened = 0
+        self.on_call = {}  # what to do before one
         self.ids = []
         self.rows = []
 
     def _call(self):
         self.calls += 1
+        self.on_call.get(self.calls, list)()
         if self.calls in self.failures:
             raise ConnectionError("the box is shut")
 
     def open(self):
         self._call()
+        self.opened += 1
 
     def write(self, batch, forecasts, bounds):
         self._call()
@@ -102,6 +111,59 @@ def test_lost_connections_lose_and_repeat_nothing(tmp_path):
     assert run.metrics.source_errors == len(source.failures)
     assert run.metrics.sink_errors == len(sink.failures)
     assert (run.metrics.ticks, run.metrics.forecasts, run.metrics.batches) == (100, 100, 20)
+
+
+def test_what_is_connected_late_is_connected_once():
+    source, sink = Lines(10, {1, 2}), Box({1})
+    LiveRun(Counter(), source, sink).run()
+    assert (source.opened, sink.opened) == ([None], 1)
+
+
+def test_stopped_before_it_connects_a_run_begins_where_its_source_does_next_time(tmp_path):
+    class Newest(Lines):
+        """Begins with what comes from now on."""
+
+        def open(self, position):
+            return super().open(self.count if position is None else position)
+
+    source = Newest(10, range(1, 10**6))
+    run = LiveRun(Counter(), source, None, tmp_path)
+    source.on_call[3] = run.stop
+    run.run()
+    source = Newest(20)
+    source.on_call[2] = lambda: 1 / 0  # before it has read
+    with pytest.raises(ZeroDivisionError):
+        LiveRun(Counter(), source, None, tmp_path).run()
+    run = LiveRun(Counter(), Newest(30), None, tmp_path)
+    run.run()
+    assert run.model.values == [*range(20, 30)]
+
+
+def test_a_signal_may_stop_a_run_at_any_moment():
+    """Between any two lines of Python, which is where handlers are called, as it waits to retry."""
+
+    def stopped(after):
+        run = LiveRun(Counter(), Lines(1, range(1, 1000)))
+        lines = itertools.count()
+
+        def trace(frame, *_):
+            if frame.f_code.co_filename not in (live.__file__, threading.__file__):
+                return None
+            if next(lines) == after:
+                run.stop()
+            return trace
+
+        sys.settrace(trace)
+        try:
+            run.run()
+        finally:
+            sys.settrace(None)  # or other threads are slow from then on
+
+    for after in range(100):
+        thread = threading.Thread(target=stopped, args=(after,), daemon=True)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive(), f"hangs when stopped after {after} lines"
 
 
 class Few(Lines):
@@ -159,8 +221,9 @@ def test_waits_grow_to_a_limit(caplog):
 def test_ends_while_a_sink_is_gone_and_its_ticks_come_again(tmp_path):
     sink = Box(range(3, 10**6))
     run = LiveRun(Counter(), Lines(30), sink, tmp_path, batch_ticks=10)
-    threading.Timer(0.1, run.stop).start()
+    sink.on_call[9] = run.stop
     run.run()
+    assert (sink.calls, run.metrics.sink_errors) == (9, 7)
     assert len(sink.ids) == 10
     source, sink = Lines(30), Box()
     again = LiveRun(Counter(), source, sink, tmp_path)
@@ -170,9 +233,11 @@ def test_ends_while_a_sink_is_gone_and_its_ticks_come_again(tmp_path):
 
 
 def test_ends_while_a_source_is_gone_and_keeps_what_it_has(tmp_path):
-    run = LiveRun(Counter(), Lines(30, range(3, 10**6)), None, tmp_path, batch_ticks=10)
-    threading.Timer(0.1, run.stop).start()
+    source = Lines(30, range(3, 10**6))
+    run = LiveRun(Counter(), source, None, tmp_path, batch_ticks=10)
+    source.on_call[9] = run.stop
     run.run()
+    assert run.metrics.acknowledgements == 0
     source = Lines(30)
     again = LiveRun(Counter(), source, None, tmp_path)
     assert again.model.values == [*range(10)]
