@@ -16,12 +16,14 @@ import numpy as np
 from .bars import Bars
 from .connector import Sink, Source
 from .dead_letters import DeadLetters
-from .resume import check_options
+from .errors import ParameterError
+from .resume import SECONDS, check_run, refuse
 from .snapshot import Snapshots
 from .stream import Batch, EndOfStream, Rejected
 from .watermarks import Watermarks
 
 SHORTEST, LONGEST = 0.1, 30.0  # seconds before a connection is made anew; they double
+_HELD = {"options", "source", "watermarks", "bars"}
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -88,7 +90,8 @@ class LiveRun:
     Raises
     ------
     ParameterError
-        If the directory holds a run with other options; names one that differs.
+        If the directory holds a run with other options, and names one that differs, or none; or
+        `snapshot_seconds` is no number from 0 on.
     SnapshotError
         As `Snapshots` and its `load`.
 
@@ -108,8 +111,10 @@ class LiveRun:
         dead_letters: str | Path | None = None,
         batch_ticks: int = 1024,
         wait: float = 0.1,
-        snapshot_seconds: float = 10.0,
+        snapshot_seconds: float = SECONDS,
     ):
+        if not snapshot_seconds >= 0:
+            raise ParameterError(f"snapshot_seconds must be at least 0, got {snapshot_seconds}")
         self.model = model  # as loaded, if the run goes on
         self.source = source
         self.sink = sink
@@ -135,14 +140,16 @@ class LiveRun:
         self._dead_letters = None
         try:
             if self._snapshots is not None and (found := self._snapshots.load()) is not None:
-                directory = self._snapshots.directory
-                check_options(directory, found.position["options"], self._options)
+                directory, held = self._snapshots.directory, found.position
+                check_run(directory, held, _HELD, self._options)
+                if (bars is None) != (held["bars"] is None):
+                    refuse(directory, f"a run with{'out' if bars else ''} bars")
                 self.model = found.model
-                self._position = self._saved = self._safe = found.position["source"]
+                self._position = self._saved = self._safe = held["source"]
                 self._is_saved = True
-                self._watermarks = Watermarks(found.position["watermarks"])
+                self._watermarks = Watermarks(held["watermarks"])
                 if bars is not None:
-                    bars.restore(found.position["bars"])
+                    bars.restore(held["bars"])
             if dead_letters is not None:
                 self._dead_letters = DeadLetters(dead_letters)
         except BaseException:

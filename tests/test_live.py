@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from streamlstm.bars import Bars
 from streamlstm.errors import ParameterError
 from streamlstm.live import LiveRun
 from streamlstm.payload import Fields, Parser
+from streamlstm.resume import ResumableRun
 from streamlstm.stream import Batch, EndOfStream, Rejected
 
 
@@ -371,6 +373,44 @@ def test_bars_go_on_as_if_the_run_had_not_ended(tmp_path):
     assert list(map(int, sink.ids)) == [*range(7, 99, 7)]
     with pytest.raises(ParameterError, match="every 7s, not 8s"):
         LiveRun(Counter(), source, None, tmp_path, bars=Bars("8s", "sum", ("count",)))
+
+
+def other_position(directory):
+    with snapshot.Snapshots(directory) as snapshots:
+        snapshots.save(Counter(), 5)
+
+
+def state_of_a_replay(directory):
+    with ResumableRun(directory, {}) as run:
+        run.ticks = 5
+        run.save(Counter(), dict)
+
+
+def run_of_bars(directory):
+    LiveRun(Counter(), Lines(10), None, directory, bars=Bars(3)).run()
+
+
+def run_of_ticks(directory):
+    LiveRun(Counter(), Lines(10), None, directory).run()
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        (other_position, LiveRun, "snapshots of something else"),
+        (other_position, ResumableRun, "snapshots of something else"),
+        (state_of_a_replay, LiveRun, "snapshots of something else"),
+        (run_of_ticks, ResumableRun, "snapshots of something else"),
+        (run_of_bars, LiveRun, "a run with bars"),
+        (run_of_ticks, partial(LiveRun, bars=Bars(3)), "a run without bars"),
+    ],
+)
+def test_a_directory_of_something_else_is_refused(tmp_path, before, now, said):
+    before(tmp_path)
+    given = [tmp_path, {}] if now is ResumableRun else [Counter(), Lines(10), None, tmp_path]
+    with pytest.raises(ParameterError, match=f"holds {said}: use another directory"):
+        now(*given)
+    snapshot.Snapshots(tmp_path).close()  # which nobody uses any more
 
 
 def test_clocks_that_jump_change_nothing(tmp_path, monkeypatch):
