@@ -17,6 +17,7 @@ from servers import wait_until
 
 from streamlstm import ForecasterFleet, LSTMForecaster, live, snapshot
 from streamlstm.bars import Bars
+from streamlstm.dead_letters import DeadLetters
 from streamlstm.errors import ParameterError
 from streamlstm.live import LiveRun
 from streamlstm.payload import Fields, Parser
@@ -335,6 +336,17 @@ def test_dead_letters_wait_for_room(tmp_path):
     LiveRun(Counter(), Poison(30), None, dead_letters=limit, batch_ticks=10).run()
     ids = [json.loads(line)["id"] for line in limit.read_text().splitlines()]
     assert ids == ["r10", "r20", "r30"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("a = 1\nb = 2", "a = 1\nb = 2\n"), ("{", ""), ('{}\n{"id": "torn', "{}\n"), ("{}\n", "{}\n")],
+)
+def test_of_a_file_only_a_torn_dead_letter_is_cut_off(tmp_path, before, after):
+    path = tmp_path / "dead.jsonl"
+    path.write_text(before)
+    DeadLetters(path).close()
+    assert path.read_text() == after
 
 
 def test_ticks_that_are_not_new_are_passed_over(tmp_path):
