@@ -9,14 +9,14 @@ from urllib.parse import unquote, urlsplit
 from .errors import ParameterError
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
-_PASSWORD = re.compile(r"(://[^:/?]*:)[^/?]*@")
+_PASSWORD = re.compile(r"(://(?:[^:/?@]*:)?)[^/?]*@")  # or a user without one, who may be a token
 
 
 class Address:
     """A URL such as `redis://user:${PASSWORD}@host:6379/stream?group=lab`.
 
     `${NAME}` stands for a variable of the environment. As text it is the URL as it was given,
-    without a password that stands in it.
+    without a password, or a user that has none and may be a token, that stands in it.
 
     Raises
     ------
@@ -32,6 +32,8 @@ class Address:
     {'group': 'lab', 'most': 1}
     >>> str(Address("redis://me:secret@here/a"))
     'redis://me:***@here/a'
+    >>> str(Address("nats://token@here/a"))
+    'nats://***@here/a'
     >>> every = Address("mqtt://me:#1@here/sensors/#?qos=0")
     >>> every.password, every.path, str(every)
     ('#1', 'sensors/#', 'mqtt://me:***@here/sensors/#?qos=0')
@@ -66,7 +68,8 @@ class Address:
                 f"expected an address such as redis://host/stream, got {_guarded(text)!r}"
             )
         self._shown = text
-        if parts.password and not _VARIABLE.fullmatch(parts.password):
+        secret = parts.username if parts.password is None else parts.password
+        if secret and not _VARIABLE.fullmatch(secret):
             self._shown = _PASSWORD.sub(r"\1***@", text, count=1)
         self.scheme = parts.scheme
         # Not that of parts, which is in small letters, as no variable may be.

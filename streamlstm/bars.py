@@ -150,7 +150,7 @@ class Bars:
     """
 
     def __init__(self, every: str | int, value: str = "close", features: Sequence[str] = ()):
-        self.every = every
+        self.every = str(every)
         self.value = value
         self.features = tuple(features)
         self.late = 0

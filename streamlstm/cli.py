@@ -310,10 +310,12 @@ def _configured(context: typer.Context, path: Path | None) -> Path | None:
     }
     if unknown := [name for name in given if name not in names or name == "config"]:
         raise typer.BadParameter(f"{path} has {unknown[0]!r}, which is no option of this command")
-    context.default_map = {
-        names[name]: ",".join(map(str, value)) if isinstance(value, list) else value
-        for name, value in given.items()
-    }
+    context.default_map = {}
+    for name, value in given.items():
+        parts = value if isinstance(value, list) else [value]
+        if any(type(part) not in (str, int, float) for part in parts):
+            raise typer.BadParameter(f"{path}: {name} is text, a number or a list, not {value!r}")
+        context.default_map[names[name]] = ",".join(map(str, parts))
     return path
 
 
@@ -371,8 +373,8 @@ def run_live(
     limit: Limit = None,
     state: State = None,
     snapshot_seconds: Annotated[
-        float, typer.Option(min=0, help="Between snapshots, at least.")
-    ] = 10.0,
+        float | None, typer.Option(min=0, help="Between snapshots, at least; by default 10.")
+    ] = None,
     dead_letters: Annotated[
         Path | None,
         typer.Option(metavar="OUT.jsonl", help="Write messages here that are no ticks, and why."),
@@ -389,6 +391,7 @@ def run_live(
     from .fleet import ForecasterFleet
     from .live import LiveRun, learn
     from .payload import Fields
+    from .resume import SECONDS
     from .stream import Batch
 
     bars = _bars(bar_span, features)
@@ -396,6 +399,8 @@ def run_live(
         raise ParameterError(f"--bars {bar_span} needs timestamps: name their field with --time")
     if weights != "private" and key is None:
         raise ParameterError("--weights needs many streams: --key")
+    if snapshot_seconds is not None and state is None:
+        raise ParameterError("--snapshot-seconds needs --state, a directory for the snapshots")
     fields = Fields(value, key, time_field, _needed(features, bars), sequence)
     address = Address(source_address)
     source = connector("source", address).from_address(address, fields)
@@ -430,7 +435,7 @@ def run_live(
         options=options,
         bars=bars,
         dead_letters=dead_letters,
-        snapshot_seconds=snapshot_seconds,
+        snapshot_seconds=SECONDS if snapshot_seconds is None else snapshot_seconds,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: live.stop())
@@ -541,7 +546,7 @@ def _drive(
     if speed is not None:
         from streamlstm_connectors.files import paced
 
-        due = paced(source, speed, start=ticks)
+        due = paced(due, speed, start=ticks)
     batches = run(model, due, horizon, limit, alpha)
     if saved is not None:
         batches = run(model, saved.rest(due, limit), horizon, None, alpha)

@@ -8,6 +8,7 @@ from pathlib import Path
 from .stream import Rejected
 
 _TAIL = 1 << 16  # bytes, more than a line has
+_BEGIN = b'{"id": '  # of a line
 
 
 class DeadLetters:
@@ -40,12 +41,14 @@ class DeadLetters:
 
 
 def _opened(path: Path) -> FileIO:
-    """A file to append lines to, without the last one if that has been cut off."""
+    """A file to append lines to, without the last one if that is ours and has been cut off."""
     file = path.open("ab+", buffering=0)
     size = file.tell()
     start = max(size - _TAIL, 0)
     file.seek(start)
-    whole = file.read(size - start).rfind(b"\n") + 1
-    if whole < size - start and (whole or start == 0):
-        file.truncate(start + whole)
+    tail = file.read(size - start).rpartition(b"\n")[2]
+    if tail and tail[: len(_BEGIN)] == _BEGIN[: len(tail)]:
+        file.truncate(size - len(tail))
+    elif tail:
+        file.write(b"\n")
     return file

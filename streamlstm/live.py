@@ -3,11 +3,12 @@
 import logging
 import random
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,12 +16,14 @@ import numpy as np
 from .bars import Bars
 from .connector import Sink, Source
 from .dead_letters import DeadLetters
-from .resume import check_options
+from .errors import ParameterError
+from .resume import SECONDS, check_run, refuse
 from .snapshot import Snapshots
 from .stream import Batch, EndOfStream, Rejected
 from .watermarks import Watermarks
 
 SHORTEST, LONGEST = 0.1, 30.0  # seconds before a connection is made anew; they double
+_HELD = {"options", "source", "watermarks", "bars"}
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -87,7 +90,8 @@ class LiveRun:
     Raises
     ------
     ParameterError
-        If the directory holds a run with other options; names one that differs.
+        If the directory holds a run with other options, and names one that differs, or none; or
+        `snapshot_seconds` is no number from 0 on.
     SnapshotError
         As `Snapshots` and its `load`.
 
@@ -107,8 +111,10 @@ class LiveRun:
         dead_letters: str | Path | None = None,
         batch_ticks: int = 1024,
         wait: float = 0.1,
-        snapshot_seconds: float = 10.0,
+        snapshot_seconds: float = SECONDS,
     ):
+        if not snapshot_seconds >= 0:
+            raise ParameterError(f"snapshot_seconds must be at least 0, got {snapshot_seconds}")
         self.model = model  # as loaded, if the run goes on
         self.source = source
         self.sink = sink
@@ -119,7 +125,9 @@ class LiveRun:
         self._batch_ticks = batch_ticks
         self._wait = wait
         self._snapshot_seconds = snapshot_seconds
-        self._stopping = threading.Event()
+        self._is_stopping = False
+        # A signal handler may put into it while its own thread waits; the lock of an Event hangs.
+        self._stops = SimpleQueue[None]()
         self._position: Any = None  # of the source, behind what has been learned and written
         self._saved: Any = None  # likewise, in a snapshot, which may be unfinished
         self._is_saved = self._is_writing = False
@@ -132,14 +140,16 @@ class LiveRun:
         self._dead_letters = None
         try:
             if self._snapshots is not None and (found := self._snapshots.load()) is not None:
-                directory = self._snapshots.directory
-                check_options(directory, found.position["options"], self._options)
+                directory, held = self._snapshots.directory, found.position
+                check_run(directory, held, _HELD, self._options)
+                if (bars is None) != (held["bars"] is None):
+                    refuse(directory, f"a run with{'out' if bars else ''} bars")
                 self.model = found.model
-                self._position = self._saved = self._safe = found.position["source"]
+                self._position = self._saved = self._safe = held["source"]
                 self._is_saved = True
-                self._watermarks = Watermarks(found.position["watermarks"])
+                self._watermarks = Watermarks(held["watermarks"])
                 if bars is not None:
-                    bars.restore(found.position["bars"])
+                    bars.restore(held["bars"])
             if dead_letters is not None:
                 self._dead_letters = DeadLetters(dead_letters)
         except BaseException:
@@ -148,7 +158,8 @@ class LiveRun:
 
     def stop(self) -> None:
         """Let `run` come to its end, from any thread or signal handler."""
-        self._stopping.set()
+        self._is_stopping = True
+        self._stops.put(None)
 
     def run(self, limit: int | None = None) -> None:
         """Go on until `stop`, the end of the source, or so many ticks; then save and close.
@@ -166,7 +177,7 @@ class LiveRun:
         """
         try:
             self._start()
-            while not self._stopping.is_set() and (limit is None or self.metrics.ticks < limit):
+            while not self._is_stopping and (limit is None or self.metrics.ticks < limit):
                 left = sys.maxsize if limit is None else limit - self.metrics.ticks
                 batch = self._read(min(left, self._batch_ticks))
                 if batch is not None:
@@ -186,10 +197,10 @@ class LiveRun:
     def _start(self) -> None:
         """Connect; a first snapshot holds where the source begins."""
         if self.sink is not None:
-            self._of_sink(self.sink.open)
-        began = self._of_source(lambda: self.source.open(self._position))
+            self._retried(self.sink.open, self.sink.close, "sink_errors")
+        began = self._of_source(lambda: self.source.open(self._position), self.source.close)
         if began is not None and self._position is None:
-            self._position = began
+            self._position, self._is_saved = began, False
         self._save(wait=True)
 
     def _finish(self) -> None:
@@ -216,8 +227,7 @@ class LiveRun:
             self.metrics.ticks += len(batch)
             self.metrics.batches += 1
             if self.sink is not None:
-                sink = self.sink
-                self._of_sink(lambda: sink.write(batch, forecasts, bounds))
+                self._write(self.sink, batch, forecasts, bounds)
                 self.metrics.forecasts += len(batch)
                 self.metrics.writing_seconds += time.perf_counter() - learned
         if batch.rejected:
@@ -276,55 +286,51 @@ class LiveRun:
     def _acknowledge(self) -> None:
         """Acknowledge what is safe."""
         safe = self._safe
-        if safe is not None and safe != self._acknowledged:
-            self._of_source(lambda: self.source.acknowledge(safe))
+
+        def acknowledge() -> None:
+            self.source.acknowledge(safe)
             self._acknowledged = safe
             self.metrics.acknowledgements += 1
 
+        if safe is not None and safe != self._acknowledged:
+            self._of_source(acknowledge)
+
     def _put_aside(self, dead_letters: DeadLetters, messages: Sequence[Rejected]) -> None:
         """Write dead letters, when there is room for them."""
+        self._retried(
+            lambda: dead_letters.write(messages), dead_letters.reopen, "disk_errors", OSError
+        )
 
-        def count() -> None:
-            self.metrics.disk_errors += 1
-
-        self._retried(lambda: dead_letters.write(messages), dead_letters.reopen, count, OSError)
-
-    def _of_source(self, action: Callable[[], _Result]) -> _Result | None:
+    def _of_source(
+        self, action: Callable[[], _Result], reopen: Callable[[], object] | None = None
+    ) -> _Result | None:
         """Do something with the source; None if the run is to stop before that succeeds."""
-
-        def reopen() -> None:
-            self.source.close()
-            self.source.open(self._position)
-
-        def count() -> None:
-            self.metrics.source_errors += 1
-
         try:
-            return self._retried(action, reopen, count)
+            return self._retried(action, reopen or self._reopen_source, "source_errors")
         except _UndeliveredError:
             return None
 
-    def _of_sink(self, action: Callable[[], None]) -> None:
-        """Do something with the sink, as often as it takes."""
-        sink = self.sink
-        assert sink is not None
+    def _reopen_source(self) -> None:
+        self.source.close()
+        self.source.open(self._position)
+
+    def _write(self, sink: Sink, *made: Any) -> None:
+        """Write to the sink, as often as it takes."""
 
         def reopen() -> None:
             sink.close()
             sink.open()
 
-        def count() -> None:
-            self.metrics.sink_errors += 1
-
-        self._retried(action, reopen, count)
+        self._retried(lambda: sink.write(*made), reopen, "sink_errors")
 
     def _retried(
         self,
         action: Callable[[], _Result],
         reopen: Callable[[], object],
-        count: Callable[[], None],
+        errors: str,
         passing: type[OSError] = ConnectionError,
     ) -> _Result:
+        """Do something, after each passing error once more; errors: the metric that counts them."""
         pause, lost = SHORTEST, False
         while True:
             try:
@@ -333,12 +339,13 @@ class LiveRun:
                 return action()
             except passing as error:
                 lost = True
-                count()
-                if self._stopping.is_set():
+                setattr(self.metrics, errors, getattr(self.metrics, errors) + 1)
+                if self._is_stopping:
                     raise _UndeliveredError from error
                 seconds = pause * random.uniform(0.5, 1)
                 _log.warning("%s; trying again in %.1f s", error, seconds)
-                self._stopping.wait(seconds)
+                with suppress(Empty):
+                    self._stops.get(timeout=seconds)
                 pause = min(2 * pause, LONGEST)
 
     def _close_files(self) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from .snapshot import Snapshots
 from .stream import Batch
 
 SECONDS = 10.0  # between snapshots, where no number of ticks is given
+_HELD = {"options", "ticks", "digest", "surroundings", "seconds"}
 
 
 class ResumableRun:
@@ -35,7 +36,7 @@ class ResumableRun:
     Raises
     ------
     ParameterError
-        If the directory holds a run with other options; names one that differs.
+        If the directory holds a run with other options, and names one that differs, or none.
     SnapshotError
         As `Snapshots` and its `load`.
 
@@ -57,10 +58,11 @@ class ResumableRun:
         try:
             found = self._snapshots.load()
             if found is not None:
-                check_options(self.directory, found.position["options"], self._options)
-                self.model, self.surroundings = found.model, found.position["surroundings"]
-                self.ticks = self._saved_ticks = found.position["ticks"]
-                self._digest, self.seconds = found.position["digest"], found.position["seconds"]
+                held = found.position
+                check_run(self.directory, held, _HELD, self._options)
+                self.model, self.surroundings = found.model, held["surroundings"]
+                self.ticks = self._saved_ticks = held["ticks"]
+                self._digest, self.seconds = held["digest"], held["seconds"]
         except BaseException:
             self._snapshots.close()
             raise
@@ -78,7 +80,7 @@ class ResumableRun:
         """
         learned, seen = self.ticks, 0
         if limit is not None and limit < learned:
-            self._refuse(f"{learned:,} ticks, more than the limit of {limit:,}")
+            refuse(self.directory, f"{learned:,} ticks, more than the limit of {limit:,}")
         for whole in source:
             batch, start = whole.part(0, sys.maxsize if limit is None else limit - seen), 0
             while start < len(batch):
@@ -91,11 +93,12 @@ class ResumableRun:
                     self.ticks = seen
                     yield part
                 elif seen == learned and self._taken() != self._digest:
-                    self._refuse(f"{learned:,} ticks that are not the first of this source")
+                    what = f"{learned:,} ticks that are not the first of this source"
+                    refuse(self.directory, what)
             if seen == limit:
                 return
         if seen < learned:
-            self._refuse(f"{learned:,} ticks, more than the {seen:,} of this source")
+            refuse(self.directory, f"{learned:,} ticks, more than the {seen:,} of this source")
 
     def save_if_due(self, model: Any, surroundings: Callable[[], Any]) -> None:
         """Make a snapshot if it is time for one."""
@@ -120,9 +123,6 @@ class ResumableRun:
         }
         self._snapshots.save(model, position)
         self._saved_ticks, self._saved = self.ticks, time.perf_counter()
-
-    def _refuse(self, what: str) -> None:
-        _refuse(self.directory, what)
 
     def _room(self, seen: int, learned: int) -> int:
         """Ticks to the next place where a batch has to end."""
@@ -152,15 +152,22 @@ class ResumableRun:
         self._snapshots.close()
 
 
-def check_options(directory: Path, before: dict[str, Any], options: dict[str, Any]) -> None:
-    """Raise a ParameterError if a directory holds a run with other options."""
+def check_run(directory: Path, held: Any, names: set[str], options: dict[str, Any]) -> None:
+    """Raise a ParameterError if a directory holds something else, or a run with other options.
+
+    held: the position of its newest snapshot; names: of what such a run has there.
+    """
+    if not isinstance(held, dict) or held.keys() != names:
+        refuse(directory, "snapshots of something else")
+    before = held["options"]
     for name in {**options, **before}:
         old, new = (_shown(named.get(name)) for named in (before, options))
         if old != new:
-            _refuse(directory, f"a run with {name} {old}, not {new}")
+            refuse(directory, f"a run with {name} {old}, not {new}")
 
 
-def _refuse(directory: Path, what: str) -> None:
+def refuse(directory: Path, what: str) -> NoReturn:
+    """Raise a ParameterError that says what a directory holds."""
     raise ParameterError(f"{directory} holds {what}: use another directory for this run")
 
 

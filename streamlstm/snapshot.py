@@ -5,6 +5,7 @@ and a SHA-256 digest of all before it: see docs/snapshots.md. The header is JSON
 """
 
 import contextlib
+import errno
 import fcntl
 import gc
 import hashlib
@@ -88,12 +89,12 @@ def load(path: str | Path) -> Snapshot:
     Raises
     ------
     DamagedSnapshotError
-        If the file is no snapshot, is cut off or is not as it was written.
+        If the file is no snapshot, is cut off or is not as it was written, or the disk fails.
     SnapshotError
         If it was written by a version of this package, or of river, that this one cannot read; says
         which one to install.
     OSError
-        If there is no file to read.
+        If there is no file to read, or not just now, as where there are too many open files.
 
     """
     path = Path(path)
@@ -125,7 +126,12 @@ class _File(NamedTuple):
 
 def _opened(path: Path) -> _File:
     """A file that is as it was written."""
-    data = memoryview(path.read_bytes())
+    try:
+        data = memoryview(path.read_bytes())
+    except OSError as error:
+        if error.errno == errno.EIO:
+            raise DamagedSnapshotError(f"{path} cannot be read: {error}") from error
+        raise
     if len(data) < _PREFIX.size or data[: len(MAGIC)] != MAGIC:
         raise DamagedSnapshotError(f"{path} is not a snapshot, nor the beginning of one")
     _, form, header_size, arrays_size = _PREFIX.unpack_from(data)
@@ -152,7 +158,7 @@ def _model(path: Path, file: _File) -> Any:
         before = path.with_name(file.header["after"]["name"])
         try:
             older = _opened(before)
-        except (DamagedSnapshotError, OSError) as error:
+        except (DamagedSnapshotError, FileNotFoundError) as error:
             raise DamagedSnapshotError(f"{path} needs {before.name}: {error}") from error
         if older.digest != file.header["after"]["digest"]:
             raise DamagedSnapshotError(f"{path} needs {before.name}, which is another by now")
@@ -223,16 +229,15 @@ class _Copy:
         moment, more = self._moment, True
         texts = {row: f"[{row},null]" for row in moment.unchanged}
         try:
-            with _no_collection():
-                while more:
-                    began = time.perf_counter()
-                    with copying, self._lock:
-                        more = moment.copy_for(sys.maxsize if at_once else PORTION)
-                    texts.update((row, _json([row, node])) for row, node in moment.taken())
-                    if more:
-                        time.sleep(time.perf_counter() - began)
+            while more:
+                began = time.perf_counter()
+                with copying, self._lock, _no_collection():
+                    more = moment.copy_for(sys.maxsize if at_once else PORTION)
+                texts.update((row, _json([row, node])) for row, node in moment.taken())
+                if more:
+                    time.sleep(time.perf_counter() - began)
         finally:
-            with self._lock:
+            with copying, self._lock:
                 moment.waiting.clear()
         return (texts[row] for row in moment.rows)
 
@@ -326,7 +331,10 @@ class Snapshots:
             raise ParameterError(f"keep must be a whole number of at least 1, got {keep!r}")
         self.directory = Path(directory)
         self.keep = keep
+        made = [each for each in (self.directory, *self.directory.parents) if not each.exists()]
         self.directory.mkdir(parents=True, exist_ok=True)
+        for each in made:
+            _sync(each.parent)
         self._lock = (self.directory / "lock").open("w")  # released by the system with the process
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -376,6 +384,8 @@ class Snapshots:
         ------
         SnapshotError
             If there are but damaged ones, or a version wrote the newest that this one cannot read.
+        OSError
+            As the function `load`; nothing is set aside then.
 
         """
         self.finish()
@@ -383,7 +393,7 @@ class Snapshots:
             path = self._path(number)
             try:
                 found = load(path)
-            except (DamagedSnapshotError, OSError) as error:
+            except DamagedSnapshotError as error:
                 aside = path.rename(path.with_suffix(_DAMAGED))
                 _log.warning("%s; it is now %s, the one before is taken", error, aside.name)
             else:

@@ -269,6 +269,12 @@ def test_what_is_no_summary_is_refused(name):
             Bars("1s", **wanted)
 
 
+def test_a_number_of_ticks_may_be_text():
+    bars = Bars("3")
+    bars.restore(Bars(3).state())
+    assert bars.every == "3"
+
+
 def test_what_goes_on_is_made_alike():
     state = Bars("1s", "high", ["low"]).state()
     for other in (Bars("2s", "high", ["low"]), Bars("1s", "high"), Bars("1s", "low", ["low"])):

@@ -322,6 +322,8 @@ def test_bad_data_ends_with_one_line_and_code_1(streamlstm, tmp_path, text, argu
         ["run", "--source", "redis://localhost/ticks", "--weights", "own", "--key", "site"],
         ["run", "--source", "redis://localhost/ticks", "--bars", "5min"],
         ["run", "--source", "redis://localhost/ticks", "--bars", "5:median"],
+        ["run", "--source", "redis://localhost/ticks", "--snapshot-seconds", "5"],
+        ["run", "--source", "redis://localhost/ticks", "--state", ".", "--snapshot-seconds", "nan"],
     ],
 )
 def test_bad_usage_ends_with_code_2(streamlstm, stream, arguments):
@@ -609,6 +611,19 @@ def test_a_replay_of_bars_is_one_of_a_file_of_bars(streamlstm, stream, tmp_path,
     assert (code, "--bars 1d:mean, not 1d" in err) == (2, True)
 
 
+def test_bars_may_come_at_the_speed_of_their_ticks(streamlstm, tmp_path):
+    """Of a second each, the first of them at once."""
+    path, whole, slow = (tmp_path / f"{name}.csv" for name in ("ticks", "whole", "slow"))
+    rows = (f"{10**9 + t / 10},{t % 7}\n" for t in range(100))
+    path.write_text("time,load\n" + "".join(rows))
+    command = ["replay", path, *SMALL, "--bars", "1s", "--output"]
+    assert streamlstm(*command, whole)[0] == 0
+    _, out, _ = streamlstm(*command, slow, "--speed", 20, "--json")
+    assert json.loads(out)["ticks"] == 9
+    assert 8 / 20 < json.loads(out)["seconds"] < 10
+    assert slow.read_bytes() == whole.read_bytes()
+
+
 def test_ticks_that_are_in_no_bar_are_told_of(streamlstm, tmp_path):
     path = tmp_path / "ticks.csv"
     path.write_text(
@@ -636,6 +651,39 @@ def test_a_live_run_of_bars_goes_on_with_those_that_are_open(streamlstm, tmp_pat
     assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     closers = pd.read_csv(tmp_path / "whole.csv").groupby("key")["id"].apply(list).to_dict()
     assert closers == {"a": [*range(21, 120, 24)], "b": [*range(11, 120, 12)]}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("season = 24", None),
+        ("season = [12, 24]", None),
+        ("interval = 0.9", None),
+        ("key = 'name'\nweights = 'shared'", None),
+        ("features = []", None),
+        ("horizon = true", "horizon is text, a number or a list, not True"),
+        ("learning-rate = false", "learning-rate is text, a number or a list, not False"),
+        ("features = [['wind']]", "features is text, a number or a list, not"),
+        ("[key]\nname = 1", "key is text, a number or a list, not"),
+        ("seed = 2024-01-01", "seed is text, a number or a list, not"),
+        ("horizon = 1.5", "should be a valid integer"),
+        ("colour = 1", "has 'colour', which is no option"),
+        ("= 1", "is no TOML"),
+    ],
+)
+def test_a_file_may_hold_the_options(streamlstm, tmp_path, monkeypatch, line, said):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    Path("ticks.csv").write_text("name,load\n" + "a,1\n" * 5)
+    Path("run.toml").write_text(f"value = 'load'\npreset = 'fast'\n{line}\n")
+    options = ["--source", "csv:///ticks.csv", "--hidden-size", 4, "--window", 5]
+    code, out, err = streamlstm("run", *options, "--config", "run.toml")
+    if said is None:
+        assert code == 0, err
+        assert json.loads(out)["ticks"] == 5
+    else:
+        assert code == 2
+        assert said in " ".join(err.replace("│", " ").split())  # which stand in a box
 
 
 def test_a_live_run_of_many_streams_may_share_a_network(streamlstm, monkeypatch):

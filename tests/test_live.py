@@ -4,19 +4,24 @@ import asyncio
 import itertools
 import json
 import logging
+import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from live_counter import Counter
+from servers import wait_until
 
 from streamlstm import ForecasterFleet, LSTMForecaster, live, snapshot
 from streamlstm.bars import Bars
+from streamlstm.dead_letters import DeadLetters
 from streamlstm.errors import ParameterError
 from streamlstm.live import LiveRun
 from streamlstm.payload import Fields, Parser
+from streamlstm.resume import ResumableRun
 from streamlstm.stream import Batch, EndOfStream, Rejected
 
 
@@ -33,18 +38,22 @@ class Lines:
         self.count = count
         self.failures = set(failures)
         self.calls = 0
+        self.opened = []
+        self.on_call = {}  # what to do before one
         self.acknowledged = []
         self._parser = Parser(Fields(key="key"))
         self._at = None
 
     def _call(self):
         self.calls += 1
+        self.on_call.get(self.calls, list)()
         if self.calls in self.failures:
             self._at = None
             raise ConnectionError("the line is dead")
 
     def open(self, position):
         self._call()
+        self.opened.append(position)
         self._at = position or 0
         return self._at
 
@@ -71,16 +80,20 @@ class Box:
     def __init__(self, failures=()):
         self.failures = set(failures)
         self.calls = 0
+        self.opened = 0
+        self.on_call = {}  # what to do before one
         self.ids = []
         self.rows = []
 
     def _call(self):
         self.calls += 1
+        self.on_call.get(self.calls, list)()
         if self.calls in self.failures:
             raise ConnectionError("the box is shut")
 
     def open(self):
         self._call()
+        self.opened += 1
 
     def write(self, batch, forecasts, bounds):
         self._call()
@@ -102,6 +115,59 @@ def test_lost_connections_lose_and_repeat_nothing(tmp_path):
     assert run.metrics.source_errors == len(source.failures)
     assert run.metrics.sink_errors == len(sink.failures)
     assert (run.metrics.ticks, run.metrics.forecasts, run.metrics.batches) == (100, 100, 20)
+
+
+def test_what_is_connected_late_is_connected_once():
+    source, sink = Lines(10, {1, 2}), Box({1})
+    LiveRun(Counter(), source, sink).run()
+    assert (source.opened, sink.opened) == ([None], 1)
+
+
+def test_stopped_before_it_connects_a_run_begins_where_its_source_does_next_time(tmp_path):
+    class Newest(Lines):
+        """Begins with what comes from now on."""
+
+        def open(self, position):
+            return super().open(self.count if position is None else position)
+
+    source = Newest(10, range(1, 10**6))
+    run = LiveRun(Counter(), source, None, tmp_path)
+    source.on_call[3] = run.stop
+    run.run()
+    source = Newest(20)
+    source.on_call[2] = lambda: 1 / 0  # before it has read
+    with pytest.raises(ZeroDivisionError):
+        LiveRun(Counter(), source, None, tmp_path).run()
+    run = LiveRun(Counter(), Newest(30), None, tmp_path)
+    run.run()
+    assert run.model.values == [*range(20, 30)]
+
+
+def test_a_signal_may_stop_a_run_at_any_moment():
+    """Between any two lines of Python, which is where handlers are called, as it waits to retry."""
+
+    def stopped(after):
+        run = LiveRun(Counter(), Lines(1, range(1, 1000)))
+        lines = itertools.count()
+
+        def trace(frame, *_):
+            if frame.f_code.co_filename not in (live.__file__, threading.__file__):
+                return None
+            if next(lines) == after:
+                run.stop()
+            return trace
+
+        sys.settrace(trace)
+        try:
+            run.run()
+        finally:
+            sys.settrace(None)  # or other threads are slow from then on
+
+    for after in range(100):
+        thread = threading.Thread(target=stopped, args=(after,), daemon=True)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive(), f"hangs when stopped after {after} lines"
 
 
 class Few(Lines):
@@ -133,16 +199,20 @@ def test_a_source_that_is_full_need_not_wait_for_the_next_snapshot(tmp_path):
 def test_a_full_source_and_a_full_disk_wait_for_the_next_snapshot(tmp_path, monkeypatch):
     def full(path, pieces):
         if int(path.name[:8]) > 2:
+            tried.append(time.monotonic())
+            if len(tried) == 4:
+                run.stop()
             raise OSError(28, "No space left on device")
         return whole(path, pieces)
 
-    whole = snapshot._write
+    tried, whole = [], snapshot._write
     monkeypatch.setattr(snapshot, "_write", full)
     run = LiveRun(Counter(), Few(50), None, tmp_path, snapshot_seconds=0.1)
-    threading.Timer(0.35, run.stop).start()
     with pytest.raises(OSError, match="No space"):
         run.run()
-    assert 1 <= run.metrics.disk_errors <= 4
+    assert run.metrics.disk_errors == 4
+    assert len(tried) == 5, "once more at the end"
+    assert tried[3] - tried[0] >= 0.25
     assert run.source.acknowledged[-1] == 10
 
 
@@ -159,8 +229,9 @@ def test_waits_grow_to_a_limit(caplog):
 def test_ends_while_a_sink_is_gone_and_its_ticks_come_again(tmp_path):
     sink = Box(range(3, 10**6))
     run = LiveRun(Counter(), Lines(30), sink, tmp_path, batch_ticks=10)
-    threading.Timer(0.1, run.stop).start()
+    sink.on_call[9] = run.stop
     run.run()
+    assert (sink.calls, run.metrics.sink_errors) == (9, 7)
     assert len(sink.ids) == 10
     source, sink = Lines(30), Box()
     again = LiveRun(Counter(), source, sink, tmp_path)
@@ -170,9 +241,11 @@ def test_ends_while_a_sink_is_gone_and_its_ticks_come_again(tmp_path):
 
 
 def test_ends_while_a_source_is_gone_and_keeps_what_it_has(tmp_path):
-    run = LiveRun(Counter(), Lines(30, range(3, 10**6)), None, tmp_path, batch_ticks=10)
-    threading.Timer(0.1, run.stop).start()
+    source = Lines(30, range(3, 10**6))
+    run = LiveRun(Counter(), source, None, tmp_path, batch_ticks=10)
+    source.on_call[9] = run.stop
     run.run()
+    assert run.metrics.acknowledgements == 0
     source = Lines(30)
     again = LiveRun(Counter(), source, None, tmp_path)
     assert again.model.values == [*range(10)]
@@ -254,14 +327,26 @@ def test_dead_letters_wait_for_room(tmp_path):
 
     limit = tmp_path / "limit"
     run = LiveRun(Counter(), Poison(30), None, dead_letters="/dev/full", batch_ticks=10)
-    threading.Timer(0.1, run.stop).start()
+    threading.Thread(
+        target=lambda: (wait_until(lambda: run.metrics.disk_errors > 3), run.stop())
+    ).start()
     run.run()
     assert (run.metrics.ticks, run.metrics.acknowledgements) == (10, 0)
-    assert run.metrics.disk_errors > 3
     limit.write_text('{"id": "torn')
     LiveRun(Counter(), Poison(30), None, dead_letters=limit, batch_ticks=10).run()
     ids = [json.loads(line)["id"] for line in limit.read_text().splitlines()]
     assert ids == ["r10", "r20", "r30"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("a = 1\nb = 2", "a = 1\nb = 2\n"), ("{", ""), ('{}\n{"id": "torn', "{}\n"), ("{}\n", "{}\n")],
+)
+def test_of_a_file_only_a_torn_dead_letter_is_cut_off(tmp_path, before, after):
+    path = tmp_path / "dead.jsonl"
+    path.write_text(before)
+    DeadLetters(path).close()
+    assert path.read_text() == after
 
 
 def test_ticks_that_are_not_new_are_passed_over(tmp_path):
@@ -306,6 +391,44 @@ def test_bars_go_on_as_if_the_run_had_not_ended(tmp_path):
     assert list(map(int, sink.ids)) == [*range(7, 99, 7)]
     with pytest.raises(ParameterError, match="every 7s, not 8s"):
         LiveRun(Counter(), source, None, tmp_path, bars=Bars("8s", "sum", ("count",)))
+
+
+def other_position(directory):
+    with snapshot.Snapshots(directory) as snapshots:
+        snapshots.save(Counter(), 5)
+
+
+def state_of_a_replay(directory):
+    with ResumableRun(directory, {}) as run:
+        run.ticks = 5
+        run.save(Counter(), dict)
+
+
+def run_of_bars(directory):
+    LiveRun(Counter(), Lines(10), None, directory, bars=Bars(3)).run()
+
+
+def run_of_ticks(directory):
+    LiveRun(Counter(), Lines(10), None, directory).run()
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        (other_position, LiveRun, "snapshots of something else"),
+        (other_position, ResumableRun, "snapshots of something else"),
+        (state_of_a_replay, LiveRun, "snapshots of something else"),
+        (run_of_ticks, ResumableRun, "snapshots of something else"),
+        (run_of_bars, LiveRun, "a run with bars"),
+        (run_of_ticks, partial(LiveRun, bars=Bars(3)), "a run without bars"),
+    ],
+)
+def test_a_directory_of_something_else_is_refused(tmp_path, before, now, said):
+    before(tmp_path)
+    given = [tmp_path, {}] if now is ResumableRun else [Counter(), Lines(10), None, tmp_path]
+    with pytest.raises(ParameterError, match=f"holds {said}: use another directory"):
+        now(*given)
+    snapshot.Snapshots(tmp_path).close()  # which nobody uses any more
 
 
 def test_clocks_that_jump_change_nothing(tmp_path, monkeypatch):

@@ -213,8 +213,14 @@ def test_no_password_shows_even_where_it_is_not_quoted(user, password, form):
 
 
 def test_an_address_without_a_password_is_shown_as_it_is():
-    for text in ("mqtt://host:1883/a@b", "mqtt://me@host/a:b@c?d=e:f@g", "csv:////a:b@c"):
+    for text in ("mqtt://host:1883/a@b", "mqtt://host/a:b@c?d=e:f@g", "csv:////a:b@c"):
         assert str(Address(text)) == text
+
+
+def test_a_user_without_a_password_may_be_a_token():
+    assert str(Address("nats://s3cret@host/a@b?c=d@e")) == "nats://***@host/a@b?c=d@e"
+    assert str(Address("nats://s3cret${A}@host/a", {"A": "x"})) == "nats://***@host/a"
+    assert str(Address("nats://${TOKEN}@host/a", {"TOKEN": "s3cret"})) == "nats://${TOKEN}@host/a"
 
 
 # CSV files

@@ -364,6 +364,37 @@ def test_but_damaged_ones_are_no_fresh_start(tmp_path):
                 snapshots.load()
 
 
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EACCES, errno.EIO])
+def test_only_what_the_disk_cannot_read_is_set_aside(tmp_path, monkeypatch, code):
+    def unreadable(path):
+        if path == second:
+            raise OSError(code, os.strerror(code), str(path))
+        return whole(path)
+
+    whole = Path.read_bytes
+    with Snapshots(tmp_path) as snapshots:
+        snapshots.save(model_of(1), 1)
+        second = snapshots.save(model_of(2), 2)
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "read_bytes", unreadable)
+            if code == errno.EIO:
+                assert snapshots.load().position == 1
+            else:
+                with pytest.raises(OSError, match=os.strerror(code)):
+                    snapshots.load()
+        assert snapshots.load().position == (1 if code == errno.EIO else 2)
+
+
+def test_the_directory_outlasts_a_power_failure(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(snapshot, "_sync", synced.append)
+    monkeypatch.chdir(tmp_path)
+    Snapshots("a/b").close()
+    assert sorted(synced) == [Path("."), Path("a")]
+    Snapshots("a/b").close()
+    assert len(synced) == 2
+
+
 def test_a_newer_one_is_not_passed_over(tmp_path):
     with Snapshots(tmp_path) as snapshots:
         snapshots.save(model_of(0))
