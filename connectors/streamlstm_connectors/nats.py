@@ -39,6 +39,9 @@ AHEAD = 1000  # messages that may be under way, either way
 UNUSED = 300.0  # seconds until the server drops a consumer that asks for nothing
 _NAME = re.compile(r"[-\w]+", re.ASCII)
 _PASSING = (429, 500, 503)  # too busy, full, or without a leader
+# An account that is full, or has as many consumers as it may, some of connections that are lost.
+_PASSING_ERRORS = (10002, 10026)
+_REFUSAL = re.compile("authori|authentication (?!timeout)", re.IGNORECASE)
 
 _Result = TypeVar("_Result")
 
@@ -150,7 +153,8 @@ class _Connection:
         try:
             yield
         except APIError as error:
-            kind = ConnectionError if error.code in _PASSING else DataError
+            passes = error.code in _PASSING or error.err_code in _PASSING_ERRORS
+            kind = ConnectionError if passes else DataError
             raise kind(f"{self._address}: {error.description}") from error
         except MaxPayloadError as error:
             raise DataError(f"{self._address}: {error}") from error
@@ -159,7 +163,7 @@ class _Connection:
         except (Error, OSError) as error:
             reason = self._reason or error
             text = str(reason) or "no answer"
-            if "authori" in text.lower() or "authentication" in text.lower():
+            if _REFUSAL.search(text):
                 raise ParameterError(f"{self._address} refuses the login: {text}") from error
             if "CERTIFICATE" in text:
                 raise ParameterError(f"{self._address}: no trusted certificate: {text}") from error
