@@ -167,6 +167,17 @@ def test_forecasts_carry_keys_times_and_intervals(server, client):
     assert [len(json.loads(found[name])) for name in ("forecast", "lower", "upper")] == [2, 2, 2]
 
 
+def test_a_forecast_that_is_no_number_is_null(server, client):
+    sink = sink_of(server)
+    sink.open()
+    batch = Parser(Fields()).batch(["1-0"], [b'{"value": null}'], 0, "1-0")
+    sink.write(batch, np.array([[np.nan, 1.0]]), np.array([[[0.0, -np.inf], [0.5, np.inf]]]))
+    ((_, found),) = client.xrange("forecasts")
+    assert found == {
+        "id": "1-0", "forecast": "[null, 1.0]", "lower": "[0.0, null]", "upper": "[0.5, null]"
+    }  # fmt: skip
+
+
 def test_a_field_may_hold_json(server, client):
     client.xadd("ticks", {"data": '{"key": "a", "value": 2}'})
     client.xadd("ticks", {"other": "1"})
