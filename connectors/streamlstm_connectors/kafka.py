@@ -369,6 +369,7 @@ class KafkaSink:
         self._failures.clear()
         settings = self._connection.reporting() | {
             "enable.idempotence": True,
+            "batch.size": 100_000,  # bytes, which a slow network passes in the time for an answer
             "partitioner": "murmur2",  # that of Java's clients; without keys all go to one
             "delivery.report.only.error": True,
             "on_delivery": self._note,
