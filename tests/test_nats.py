@@ -477,6 +477,14 @@ def test_a_server_that_stalls_is_a_lost_connection(own, monkeypatch):
             source.open(None)
     finally:
         server.go_on()
+    sink.open()
+    many = Parser(Fields()).batch([f"{n}-0" for n in range(300)], [b'{"value": 1}'] * 300, 0, None)
+    server.stall()
+    try:
+        with pytest.raises(ConnectionError, match="no answer"):
+            sink.write(many, np.zeros((300, 20_000)))  # 30 MB, more than the network holds
+    finally:
+        server.go_on()
     source.open(None)
     assert source.read(1, 0.05) is None
     source.close()
