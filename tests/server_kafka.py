@@ -21,15 +21,16 @@ USER, PASSWORD = "me", "secret"
 class KafkaServer(Server):
     """Topics have four partitions of 5 MB each, older messages are deleted.
 
-    tls: certificates. login: whether USER and PASSWORD are asked for.
+    tls: certificates. login: whether USER and PASSWORD are asked for. rate: bytes a second that it
+    takes of a client, 0 for any number.
     """
 
-    def __init__(self, tls=None, login=False):
+    def __init__(self, tls=None, login=False, rate=0):
         self.port = free_port()
         self._tls = tls
         self._store = None
         self._options = [tls.certificate, tls.key] if tls else ["", ""]
-        self._options.append("login" if login else "")
+        self._options += ["login" if login else "", str(rate)]
         self.start_empty()
 
     def start_empty(self):
@@ -120,8 +121,9 @@ def store():
 class Front:
     """Passes messages of the protocol on; in answers its own port replaces the store's."""
 
-    def __init__(self, port, behind, certificate, key, login):
+    def __init__(self, port, behind, certificate, key, login, rate):
         self.port, self.behind, self.login = int(port), int(behind), bool(login)
+        self.rate = float(rate)
         self.tls = None
         if certificate:
             self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -137,6 +139,8 @@ class Front:
         try:
             while True:
                 request = await _message(reader)
+                if self.rate:
+                    await asyncio.sleep(len(request) / self.rate)
                 if self.login and request[:2] in (b"\0\x11", b"\0\x24"):
                     _send(writer, self._logged_in(request))
                 else:

@@ -8,12 +8,15 @@ import json
 import os
 import subprocess
 import threading
+import time
 import uuid
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import streamlstm_connectors.kafka
 from certificates import certificates
+from confluent_kafka import KafkaError
 from killed_live import TICKS, killed_and_counted
 from live_counter import Counter
 from server_kafka import PASSWORD, USER, Client, KafkaServer, messages
@@ -354,18 +357,27 @@ def test_poison_goes_to_a_file_and_the_run_goes_on(server, client, topic, tmp_pa
     assert dead.stat().st_size < 1_000_000
 
 
-def test_a_slow_sink_keeps_the_source_from_running_ahead(server, client, topic, monkeypatch):
+def test_a_slow_reader_holds_little_and_loses_nothing(server, client, topic, monkeypatch):
+    def note(statistics):
+        partitions = json.loads(statistics)["topics"].get(topic, {"partitions": {}})["partitions"]
+        held.extend(each["fetchq_size"] for each in partitions.values())
+
     monkeypatch.setattr(streamlstm_connectors.kafka, "AHEAD", (10, 100))
-    send(client, topic, range(3000))
-    source = source_of(server, topic)
+    source, held = source_of(server, topic), []
+    settings = source._connection.settings
+    noting = {"statistics.interval.ms": 10, "stats_cb": note, "fetch.message.max.bytes": 100_000}
+    monkeypatch.setattr(source._connection, "settings", lambda: settings() | noting)
+    payloads = [json.dumps({"key": "a", "value": n, "more": "x" * 1000}) for n in range(3000)]
+    for n in range(0, 3000, 100):
+        assert client.send(topic, payloads[n : n + 100])
     source.open(None)
     found = []
-    for _ in range(30):  # slower than it comes
-        found += source.read(10, 1.0).values.tolist()
     while len(found) < 3000:
-        found += source.read(1000, 1.0).values.tolist()
+        found += source.read(50, 1.0).values.tolist()
+        time.sleep(0.005)
     source.close()
     assert found == [*range(3000)]
+    assert 0 < max(held) < 500_000  # of 3 MB
 
 
 def test_a_full_queue_of_the_client_is_emptied(server, client, topic, monkeypatch):
@@ -441,9 +453,10 @@ def test_a_forecast_that_the_client_has_given_up_is_not_taken_for_written(
     server, topic, monkeypatch
 ):
     sink = sink_of(server, topic)
-    monkeypatch.setattr(streamlstm_connectors.kafka, "SECONDS", 0.5)
+    settings = sink._connection.settings
+    short = {"message.timeout.ms": 500}
+    monkeypatch.setattr(sink._connection, "settings", lambda: settings() | short)
     sink.open()
-    monkeypatch.setattr(streamlstm_connectors.kafka, "SECONDS", 5.0)
     monkeypatch.setattr(sink._connection, "check", lambda: None)
     server.stall()
     try:
@@ -452,6 +465,37 @@ def test_a_forecast_that_the_client_has_given_up_is_not_taken_for_written(
     finally:
         server.go_on()
         sink.close()
+
+
+def test_a_slow_network_is_waited_for_while_it_takes_more(monkeypatch):
+    monkeypatch.setattr(streamlstm_connectors.kafka, "SECONDS", 1.2)
+    with KafkaServer(rate=8_000_000) as server:
+        sink = sink_of(server, "ticks")
+        sink.open()
+        ids = [f"3-{n}" for n in range(1000)]
+        sink.write(batch_of(*ids), np.zeros((1000, 4000)))  # 20 MB
+        sink.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "kind"),
+    [
+        (KafkaError._AUTHENTICATION, "SASL authentication error: wrong password", ParameterError),
+        (KafkaError._AUTHENTICATION, "failed: Local: Broker transport failure", ConnectionError),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, None, ParameterError),
+        (KafkaError.TOPIC_EXCEPTION, None, DataError),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, None, ConnectionError),
+    ],
+)
+def test_what_servers_say_of_a_topic_is_taken_for_what_it_is(server, topic, code, text, kind):
+    source = source_of(server, topic)
+    with pytest.raises(kind):
+        source._partitions(SimpleNamespace(error=KafkaError(code, text)))
+
+
+def test_a_host_may_be_an_address_of_version_6():
+    with pytest.raises(ConnectionError, match=r"ipv6#\[::1\]"):
+        KafkaSink(Address(f"kafka://[::1]:{free_port()}/ticks")).open()
 
 
 def test_tls_logins_and_who_is_trusted(tmp_path):

@@ -1,6 +1,7 @@
 """MQTT against a broker of its own: what is delivered, counted, refused."""
 
 import json
+import socket
 import subprocess
 import threading
 import time
@@ -438,7 +439,13 @@ def test_another_client_of_the_same_name_takes_the_session(server):
 
 @pytest.mark.parametrize(
     ("code", "error"),
-    [(0x8E, ParameterError), (0x97, ConnectionError), (0x8B, ConnectionError), (0x95, DataError)],
+    [
+        (0x8E, ParameterError),
+        (0x97, ConnectionError),
+        (0x8B, ConnectionError),
+        (0xA0, ConnectionError),
+        (0x95, DataError),
+    ],
 )
 def test_reasons_that_a_broker_gives_are_taken_seriously(server, code, error):
     source = source_of(server)
@@ -507,6 +514,38 @@ def test_a_sink_sends_no_more_than_the_broker_takes_at_a_time(tmp_path, options)
         sink.close()
         wait_until(lambda: len(reader.messages) == 200)
         reader.close()
+
+
+def pass_on(one, other, rate):
+    """What comes from one to the other, so many bytes a second."""
+    with suppress(OSError), one, other:
+        while data := one.recv(1 << 14):
+            time.sleep(len(data) / rate)
+            other.sendall(data)
+
+
+def test_a_slow_network_is_waited_for_while_it_takes_more(server, monkeypatch):
+    monkeypatch.setattr(streamlstm_connectors.mqtt, "SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        sink = MQTTSink(Address(f"mqtt://127.0.0.1:{listener.getsockname()[1]}/forecasts"), qos=0)
+        opening = threading.Thread(target=sink.open)
+        opening.start()
+        one = listener.accept()[0]
+        to = socket.create_connection(("127.0.0.1", server.port))
+        for each in ((one, to), (to, one)):
+            threading.Thread(target=pass_on, args=(*each, 8e6)).start()
+        opening.join()
+        sink.write(made_of(100), np.zeros((100, 30_000)))  # 15 MB
+        sink.close()
+
+
+def test_a_broker_that_grants_less_is_told_of(tmp_path, version, caplog):
+    with MQTTServer(tmp_path, "max_qos 0") as server:
+        source = source_of(server, f"?version={version}")
+        source.open(None)
+        source.close()
+    assert "grants no QoS 1" in caplog.text
 
 
 def test_tls_and_who_is_trusted(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 import threading
 import time
 from contextlib import suppress
@@ -433,6 +434,29 @@ def test_a_stream_that_is_full_is_tried_again(server, client):
     sink.close()
 
 
+def test_an_account_that_is_full_is_tried_again(tmp_path):
+    limits = "jetstream { max_file: 20000, max_mem: 20000 }, users: [{ user: me, password: x }]"
+    with NATSServer(tmp_path, settings=f"accounts {{ A {{ {limits} }} }}") as server:
+        sink = sink_at(Address(server.address("FORECASTS?create=1").replace("//", "//me:x@")))
+        sink.open()
+        ids = [f"{n}-0" for n in range(20)]
+        batch = Parser(Fields()).batch(ids, [b'{"value": 1}'] * 20, 0, None)
+        with pytest.raises(ConnectionError, match="resource limits exceeded"):
+            sink.write(batch, np.zeros((20, 1000)))
+
+
+def test_a_consumer_of_a_lost_connection_is_waited_for(server, client):
+    client.add("ONE", "one", max_consumers=1)
+    source = source_of(server, stream="ONE")
+    source.open(None)
+    source.close()
+    with pytest.raises(ConnectionError, match="maximum consumers"):
+        source.open(None)
+    (consumer,) = client(client.streams.consumers_info("ONE"))
+    client(client.streams.delete_consumer("ONE", consumer.name))
+    source.open(None)
+
+
 def test_a_server_that_stalls_is_a_lost_connection(own, monkeypatch):
     monkeypatch.setattr(streamlstm_connectors.nats, "SECONDS", 0.4)
     server, _ = own
@@ -453,6 +477,14 @@ def test_a_server_that_stalls_is_a_lost_connection(own, monkeypatch):
             source.open(None)
     finally:
         server.go_on()
+    sink.open()
+    many = Parser(Fields()).batch([f"{n}-0" for n in range(300)], [b'{"value": 1}'] * 300, 0, None)
+    server.stall()
+    try:
+        with pytest.raises(ConnectionError, match="no answer"):
+            sink.write(many, np.zeros((300, 20_000)))  # 30 MB, more than the network holds
+    finally:
+        server.go_on()
     source.open(None)
     assert source.read(1, 0.05) is None
     source.close()
@@ -463,13 +495,12 @@ def test_a_run_that_was_busy_elsewhere_keeps_its_connection(server, client, monk
     monkeypatch.setattr(streamlstm_connectors.nats, "SECONDS", 0.2)
     source = source_of(server)
     source.open(None)
-    for n in range(1):
-        time.sleep(0.5)
-        assert source.read(1, 0.05) is None
-        send(client, [n, n])
-        assert source.read(1, 1.0).values.tolist() == [n]
-        time.sleep(1.0)  # beyond the end of what it asked for
-        assert source.read(1, 0.05).values.tolist() == [n]
+    time.sleep(0.5)
+    assert source.read(1, 0.05) is None
+    send(client, [1, 2])
+    assert source.read(1, 1.0).values.tolist() == [1]
+    time.sleep(1.0)  # beyond the end of what it asked for
+    assert source.read(1, 0.05).values.tolist() == [2]
 
 
 def test_tls_and_who_is_trusted(tmp_path):
@@ -521,6 +552,22 @@ def test_logins(tmp_path, settings, login):
         for wrong in (Address(text, {"WORD": "x"}), Address(server.address("TICKS"))):
             with pytest.raises(ParameterError, match="refuses the login"):
                 sink_at(wrong).open()
+
+
+def test_a_login_that_comes_too_late_is_tried_again():
+    def late():
+        """What a server says to a client that its network keeps from answering."""
+        made, _ = listener.accept()
+        with made:
+            made.sendall(b'INFO {"auth_required": true, "max_payload": 1000}\r\n')
+            made.recv(1000)
+            made.sendall(b"-ERR 'Authentication Timeout'\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=late).start()
+        address = Address(f"nats://me:x@127.0.0.1:{listener.getsockname()[1]}/TICKS")
+        with pytest.raises(ConnectionError, match="Authentication Timeout"):
+            source_at(address).open(None)
 
 
 def test_what_a_user_may_not_do_is_said(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from certificates import certificates
 from killed_live import TICKS, killed_and_counted
 from live_counter import Counter
 from server_redis import RedisServer
-from servers import wait_until
+from servers import free_port, wait_until
 from streamlstm_connectors.redis import RedisSink, RedisSource
 
 from streamlstm import ForecasterFleet, LSTMForecaster
@@ -167,6 +167,17 @@ def test_forecasts_carry_keys_times_and_intervals(server, client):
     assert [len(json.loads(found[name])) for name in ("forecast", "lower", "upper")] == [2, 2, 2]
 
 
+def test_a_forecast_that_is_no_number_is_null(server, client):
+    sink = sink_of(server)
+    sink.open()
+    batch = Parser(Fields()).batch(["1-0"], [b'{"value": null}'], 0, "1-0")
+    sink.write(batch, np.array([[np.nan, 1.0]]), np.array([[[0.0, -np.inf], [0.5, np.inf]]]))
+    ((_, found),) = client.xrange("forecasts")
+    assert found == {
+        "id": "1-0", "forecast": "[null, 1.0]", "lower": "[0.0, null]", "upper": "[0.5, null]"
+    }  # fmt: skip
+
+
 def test_a_field_may_hold_json(server, client):
     client.xadd("ticks", {"data": '{"key": "a", "value": 2}'})
     client.xadd("ticks", {"other": "1"})
@@ -211,6 +222,18 @@ def test_a_bookmark_that_was_removed_is_made_again(server, client):
     assert client.xinfo_groups("ticks")[0]["last-delivered-id"] == ids[1]
 
 
+def test_a_stream_that_ends_before_the_position_is_told_of(server, client, caplog):
+    source = source_of(server)
+    position = source.open("5-0")
+    assert "ticks ends at 0-0, but has been read up to 5-0" in caplog.text
+    client.xadd("ticks", {"key": "a", "value": 1}, "5-0")
+    client.xadd("ticks", {"key": "a", "value": 2}, "5-1")
+    assert source.read(10, 1.0).values.tolist() == [2.0]
+    caplog.clear()
+    source.open(position)
+    assert not caplog.text
+
+
 def test_a_server_that_is_gone_is_a_lost_connection(server):
     source, sink = source_of(server), sink_of(server)
     source.open(None)
@@ -233,6 +256,23 @@ def test_a_server_that_is_full_is_tried_again(server, client):
     client.config_set("maxmemory", 0)
     sink.write(batch, np.zeros((1, 1)))
     assert sent_ids(client) == ["1-0"]
+
+
+def test_what_a_server_refuses_for_a_while_is_tried_again(server, client):
+    source, sink = source_of(server), sink_of(server)
+    source.open(None)
+    sink.open()
+    batch = Parser(Fields()).batch(["1-0"], [b'{"value": 1}'], 0, "1-0")
+    client.config_set("min-replicas-to-write", 1)
+    for fails in (lambda: sink.write(batch, np.zeros((1, 1))), lambda: source.acknowledge("0-0")):
+        with pytest.raises(ConnectionError, match="NOREPLICAS"):
+            fails()
+    client.config_set("min-replicas-to-write", 0)
+    demote = threading.Timer(0.2, client.replicaof, ("127.0.0.1", free_port()))
+    demote.start()
+    with pytest.raises(ConnectionError, match="UNBLOCKED"):
+        source.read(1, 2.0)
+    demote.join()
 
 
 def test_a_server_that_stalls_is_a_lost_connection(server, monkeypatch):
@@ -262,12 +302,13 @@ def test_tls_and_who_is_trusted(tmp_path):
         assert trusting.read(1, 1.0).values.tolist() == [1.0]
         with pytest.raises(ParameterError, match="certificate"):
             source_of(server).open(None)
+        other = server.address("ticks").replace("127.0.0.1", "127.1")  # not what it is issued for
+        with pytest.raises(ParameterError, match="certificate"):
+            RedisSource(Address(other), Fields(), ca=paths.authority).open(None)
         sink = sink_of(server, f"?ca={paths.authority}")
         sink.open()
         sink.write(Parser(Fields()).batch(["1-0"], [b'{"value": 1}'], 0, ""), np.zeros((1, 1)))
         assert sent_ids(server.client()) == ["1-0"]
-    with pytest.raises(ParameterError, match="ca"):
-        RedisSource.from_address(Address("redis://here/s?ca=x"), Fields())
 
 
 def test_what_no_waiting_mends_is_refused(server, client):
@@ -288,6 +329,8 @@ def test_what_no_waiting_mends_is_refused(server, client):
         ("redis://localhost/s?grup=x", "'grup'"),
         ("redis://localhost/s?start=last", "first or new"),
         ("redis://localhost/s?db=x", "db cannot be 'x'"),
+        ("redis://localhost/s?ca=x", "ca is for rediss://"),
+        ("rediss://localhost/s?ca=/nowhere", "No such file"),
     ],
 )
 def test_addresses_are_checked_before_connecting(address, message):

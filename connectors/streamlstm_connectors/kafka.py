@@ -74,7 +74,8 @@ class _Connection:
             raise ParameterError(f"{address}: cert and key go together")
         self.topic = address.path
         self._address = address
-        first = f"{address.host or 'localhost'}:{address.port or 9092}"
+        host = address.host or "localhost"
+        first = f"{f'[{host}]' if ':' in host else host}:{address.port or 9092}"
         settings: dict[str, Any] = {
             "bootstrap.servers": f"{first},{servers}" if servers else first,
             "security.protocol": "SSL" if is_secure else "PLAINTEXT",
@@ -106,7 +107,7 @@ class _Connection:
         """Raise what the client has reported, if it cannot go on."""
         codes = {error.code() for error in self._heard}
         for error in self._heard:
-            if error.code() in _REFUSED or error.fatal() or _is_mistrust(error):
+            if _is_refused(error) or error.fatal() or _is_mistrust(error):
                 raise self._translated(error)
         if KafkaError._ALL_BROKERS_DOWN in codes:
             told = [e for e in self._heard if e.code() != KafkaError._ALL_BROKERS_DOWN]
@@ -143,7 +144,7 @@ class _Connection:
     def _translated(self, error: KafkaError) -> Exception:
         if _is_mistrust(error):
             return ParameterError(f"{self._address} has no trusted certificate: {error.str()}")
-        if error.code() in _REFUSED:
+        if _is_refused(error):
             return ParameterError(f"{self._address} is refused: {error.str()}")
         if error.code() in _FOR_GOOD:
             return DataError(f"{self._address}: {error.str()}")
@@ -282,8 +283,7 @@ class KafkaSource:
 
     def _partitions(self, metadata: Any) -> list[int]:
         """Those to read."""
-        if metadata.error is not None:
-            raise self._connection.lost(metadata.error.str())
+        self._connection.raise_for(metadata.error)
         there = sorted(metadata.partitions)
         chosen = self._chosen or there
         if unknown := sorted(set(chosen).difference(there)):
@@ -369,8 +369,8 @@ class KafkaSink:
         self._failures.clear()
         settings = self._connection.reporting() | {
             "enable.idempotence": True,
+            "batch.size": 100_000,  # bytes, which a slow network passes in the time for an answer
             "partitioner": "murmur2",  # that of Java's clients; without keys all go to one
-            "message.timeout.ms": round(1000 * SECONDS),
             "delivery.report.only.error": True,
             "on_delivery": self._note,
         }
@@ -400,10 +400,13 @@ class KafkaSink:
             made.purge()
 
     def _flush(self, producer: Producer) -> None:
-        end = time.monotonic() + SECONDS
+        """Wait until the servers have all, as long as they take some."""
+        least, end = len(producer), time.monotonic() + SECONDS
         while left := producer.flush(min(0.2, SECONDS)):
             self._connection.check()
-            if time.monotonic() > end:
+            if left < least:
+                least, end = left, time.monotonic() + SECONDS
+            elif time.monotonic() > end:
                 raise self._connection.lost(f"{left} forecasts not taken within {SECONDS:g} s")
         for error in self._failures:
             self._connection.raise_for(error)
@@ -414,6 +417,12 @@ class KafkaSink:
 
 
 _OPTIONS = {"servers": "", "sasl": "PLAIN", "ca": "", "cert": "", "key": ""}
+
+
+def _is_refused(error: KafkaError) -> bool:
+    # A server that is lost while one logs in is reported by the same code as a wrong password.
+    is_lost = error.code() == KafkaError._AUTHENTICATION and "Local: " in error.str()
+    return error.code() in _REFUSED and not is_lost
 
 
 def _is_mistrust(error: KafkaError) -> bool:

@@ -48,7 +48,7 @@ _FOR_EVER = 0xFFFFFFFF  # seconds for which a broker keeps a session
 # Reasons that a broker gives: of who may not connect, publish or subscribe, or has been replaced
 # by another client of its name; and of what passes, such as its being busy or shutting down.
 _REFUSED = {0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x8E, 0x9C, 0x9D}
-_PASSING = {0, 0x80, 0x83, 0x88, 0x89, 0x8B, 0x8D, 0x93, 0x96, 0x97, 0x98, 0x9F}
+_PASSING = {0, 0x80, 0x83, 0x88, 0x89, 0x8B, 0x8D, 0x93, 0x96, 0x97, 0x98, 0x9F, 0xA0}
 _PLAIN = "".join(set(string.printable[:95]) - set("%+#"))  # of a key, in a topic
 
 _log = logging.getLogger(__name__)
@@ -133,8 +133,11 @@ class _Connection:
         self.wait(lambda: made.is_connected())
         made.on_log = None  # it is told of each packet
 
-    def subscribe(self, topics: str, qos: int) -> None:
-        """Ask for messages, none of those that the broker has retained if it knows how to."""
+    def subscribe(self, topics: str, qos: int) -> int:
+        """Ask for messages, none of those that the broker has retained if it knows how to.
+
+        Returns the QoS that it grants.
+        """
         client, answers = self.client, []
 
         def answered(
@@ -150,9 +153,10 @@ class _Connection:
         else:
             client.subscribe(topics, qos)
         self.wait(lambda: bool(answers))
+        return answers[0].value
 
     def turn(self, seconds: float) -> bool:
-        """Send and take what there is; waits so long for it. Returns whether something came."""
+        """Send and take what there is; waits so long for it. Returns whether that did something."""
         client, sock = self.client, self._socket()
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.want_write() else 0)
         if self._selector.get_key(sock).events != wanted:
@@ -160,15 +164,15 @@ class _Connection:
         is_left = self._is_secure and sock.pending()  # deciphered, unseen by the selector
         ready = self._selector.select(0 if is_left else seconds)
         events = ready[0][1] if ready else 0
-        if came := bool(is_left or events & selectors.EVENT_READ):
+        if is_left or events & selectors.EVENT_READ:
             self.check(client.loop_read())
         if events & selectors.EVENT_WRITE:
             self.check(client.loop_write())
         self.check(client.loop_misc())
-        return came
+        return bool(is_left or events)
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        """Go on until something holds, as long as the broker answers."""
+        """Go on until something holds, as long as the broker answers or takes what is sent."""
         end = time.monotonic() + SECONDS
         while not condition():
             if self.turn(max(0.0, end - time.monotonic())):
@@ -317,7 +321,9 @@ class MQTTSource:
         self._is_idle = False
         with connection.errors():
             connection.open(self.client, True, lambda *given: self._arrived.append(given[2]))
-            connection.subscribe(self._topics, self.qos)
+            granted = connection.subscribe(self._topics, self.qos)
+        if granted < self.qos:
+            _log.warning("%s grants no QoS 1, so that messages may be lost", self._address)
         if position is not None and not connection.is_resumed and self.qos:
             _log.warning(
                 "%s has no session %s any more; what came since is lost", self._address, self.client

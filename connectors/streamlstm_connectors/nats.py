@@ -9,7 +9,7 @@ import re
 import ssl
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Self, TypeVar
@@ -36,9 +36,13 @@ except ImportError as error:
 SECONDS = 5.0  # for the server to answer
 BUCKET = "streamlstm"  # of bookmarks
 AHEAD = 1000  # messages that may be under way, either way
+LARGEST = 1 << 20  # bytes that may wait in the client until the network takes them
 UNUSED = 300.0  # seconds until the server drops a consumer that asks for nothing
 _NAME = re.compile(r"[-\w]+", re.ASCII)
 _PASSING = (429, 500, 503)  # too busy, full, or without a leader
+# An account that is full, or has as many consumers as it may, some of connections that are lost.
+_PASSING_ERRORS = (10002, 10026)
+_REFUSAL = re.compile("authori|authentication (?!timeout)", re.IGNORECASE)
 
 _Result = TypeVar("_Result")
 
@@ -150,7 +154,8 @@ class _Connection:
         try:
             yield
         except APIError as error:
-            kind = ConnectionError if error.code in _PASSING else DataError
+            passes = error.code in _PASSING or error.err_code in _PASSING_ERRORS
+            kind = ConnectionError if passes else DataError
             raise kind(f"{self._address}: {error.description}") from error
         except MaxPayloadError as error:
             raise DataError(f"{self._address}: {error}") from error
@@ -159,7 +164,7 @@ class _Connection:
         except (Error, OSError) as error:
             reason = self._reason or error
             text = str(reason) or "no answer"
-            if "authori" in text.lower() or "authentication" in text.lower():
+            if _REFUSAL.search(text):
                 raise ParameterError(f"{self._address} refuses the login: {text}") from error
             if "CERTIFICATE" in text:
                 raise ParameterError(f"{self._address}: no trusted certificate: {text}") from error
@@ -435,30 +440,37 @@ class NATSSink:
             )
         self._woken = asyncio.Event()
         self._failed: Exception | None = None
+        self._outstanding = 0  # answers
         self._inbox = connection.client.new_inbox()
         await connection.client.subscribe(self._inbox, cb=self._answer)
 
     def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None = None) -> None:
         """Publish a message a tick, and wait until all are in the stream."""
-        self._connection.do(self._publish([*forecast_records(batch, forecasts, bounds)]))
+        self._connection.do(self._publish(forecast_records(batch, forecasts, bounds)))
 
-    async def _publish(self, records: list[dict[str, Any]]) -> None:
+    async def _publish(self, records: Iterable[dict[str, Any]]) -> None:
         client = self._connection.client
-        for start in range(0, len(records), AHEAD):
-            part = records[start : start + AHEAD]
-            self._outstanding = len(part)
+        for record in records:
+            # With more to send the client itself waits in `publish`, 10 s for each message.
+            while self._outstanding >= AHEAD or (
+                self._outstanding and client.pending_data_size > LARGEST
+            ):
+                await self._answered()
+            subject = self.subject.replace("{key}", _token(record.get("key", "_")))
+            headers = {Header.MSG_ID.value: f"{subject} {record['id']}"}
+            self._outstanding += 1
+            await client.publish(subject, json.dumps(record).encode(), self._inbox, headers)
+        while self._outstanding or self._failed is not None:
+            await self._answered()
+
+    async def _answered(self) -> None:
+        """Wait for an answer; raise if one was a refusal."""
+        if self._failed is None:
+            self._woken.clear()
             async with asyncio.timeout(SECONDS):
-                for record in part:
-                    subject = self.subject.replace("{key}", _token(record.get("key", "_")))
-                    headers = {Header.MSG_ID.value: f"{subject} {record['id']}"}
-                    payload = json.dumps(record).encode()
-                    await client.publish(subject, payload, self._inbox, headers)
-            while self._outstanding:
-                self._woken.clear()
-                async with asyncio.timeout(SECONDS):
-                    await self._woken.wait()
-                if self._failed is not None:
-                    raise self._failed
+                await self._woken.wait()
+        if self._failed is not None:
+            raise self._failed
 
     async def _answer(self, message: Msg) -> None:
         """That a message is in the stream, or why not."""

@@ -4,6 +4,9 @@ redis://user:${PASSWORD}@host:6379/stream, or rediss:// for TLS; see docs/connec
 """
 
 import json
+import logging
+import re
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,12 +29,16 @@ except ImportError as error:
     raise MissingPackageError("Redis needs: pip install streamlstm[redis]") from error
 
 SECONDS = 5.0  # for the server to answer
-# What a server answers while its memory is full, or it has become a replica.
+# What a server answers while its memory or disk is full, a script keeps it busy, it has become a
+# replica, or lacks some.
 _PASSING = (
-    redis.exceptions.MasterDownError,
+    redis.exceptions.ClusterDownError,
     redis.exceptions.OutOfMemoryError,
     redis.exceptions.ReadOnlyError,
 )
+_PASSING_CODE = re.compile(r"(^|caused error: )(BUSY|MISCONF|NOREPLICAS|UNBLOCKED) ")
+
+_log = logging.getLogger(__name__)
 
 
 class _Connection:
@@ -41,8 +48,13 @@ class _Connection:
         if not address.path:
             raise ParameterError(f"{address} names no stream: add /STREAM")
         self._is_secure = address.scheme == "rediss"
-        if authority and not self._is_secure:
-            raise ParameterError(f"{address}: ca is for rediss://")
+        if authority:
+            if not self._is_secure:
+                raise ParameterError(f"{address}: ca is for rediss://")
+            try:
+                ssl.create_default_context(cafile=authority)
+            except OSError as error:
+                raise ParameterError(f"{address}: ca: {error}") from error
         self.stream = address.path
         self._address = address
         self._database = database
@@ -75,7 +87,11 @@ class _Connection:
     def _secure(self) -> dict[str, Any]:
         if not self._is_secure:
             return {}
-        return {"ssl": True, "ssl_ca_certs": self._authority or None}
+        return {
+            "ssl": True,
+            "ssl_ca_certs": self._authority or None,
+            "ssl_check_hostname": True,  # which it does not before version 6
+        }
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -90,8 +106,8 @@ class _Connection:
                     f"{self._address} has no trusted certificate: {error}"
                 ) from error
             raise ConnectionError(f"{self._address}: {error}") from error
-        except redis.ResponseError as error:
-            if isinstance(error, _PASSING) or "MISCONF" in str(error):  # its disk is full
+        except redis.RedisError as error:
+            if isinstance(error, _PASSING) or _PASSING_CODE.search(str(error)):
                 raise ConnectionError(f"{self._address}: {error}") from error
             raise DataError(f"{self._address}: {error}") from error
 
@@ -100,6 +116,9 @@ class _Connection:
         if made is not None:
             with suppress(redis.RedisError, OSError):
                 made.close()
+
+    def __str__(self) -> str:
+        return str(self._address)
 
 
 class RedisSource:
@@ -146,6 +165,13 @@ class RedisSource:
             self._connection.open()
             self._make_bookmark("0-0" if self.start == "first" else "$")
             self._position = position or self._bookmark()
+            last = self._last()
+        if _order(last) < _order(self._position):
+            _log.warning(
+                "%s ends at %s, but has been read up to %s: it was made anew or has lost entries; "
+                "new ones up to there will be passed over",
+                *(self._connection, last, self._position),
+            )
         return self._position
 
     def read(self, ticks: int, seconds: float) -> Batch | None:
@@ -198,6 +224,16 @@ class RedisSource:
         groups: Any = self._connection.client.xinfo_groups(self._connection.stream)
         (found,) = (each for each in groups if each["name"] == self.group.encode())
         return found["last-delivered-id"].decode()
+
+    def _last(self) -> str:
+        """The greatest id that the stream has given."""
+        about: Any = self._connection.client.xinfo_stream(self._connection.stream)
+        return about["last-generated-id"].decode()
+
+
+def _order(name: str) -> list[int]:
+    """What entries are sorted by."""
+    return [int(part) for part in name.split("-")]
 
 
 class RedisSink:

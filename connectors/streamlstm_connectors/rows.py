@@ -24,11 +24,21 @@ def forecast_rows(
 def forecast_records(
     batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None
 ) -> Iterator[dict[str, Any]]:
-    """Likewise a dict for each tick, without what there is not."""
-    lists = zip(COLUMNS, _lists(batch, forecasts, bounds), strict=True)
+    """Likewise a dict for each tick, without what there is not; None for a number that is none."""
+    numbers = (_finite(forecasts), None if bounds is None else _finite(bounds))
+    lists = zip(COLUMNS, _lists(batch, *numbers), strict=True)
     columns = {name: each for name, each in lists if each is not None}
     for row in zip(*columns.values(), strict=True):
         yield dict(zip(columns, row, strict=True))
+
+
+def _finite(numbers: np.ndarray) -> np.ndarray:
+    """With None for NaN and infinity, for which JSON has no words."""
+    is_none = ~np.isfinite(numbers)
+    if is_none.any():
+        numbers = numbers.astype(object)
+        numbers[is_none] = None
+    return numbers
 
 
 def _lists(
