@@ -8,7 +8,7 @@ the seasonal naive and its profiles; recursive least squares; and the LSTM.
 import math
 
 from ..layout import Committee
-from .jit import jit_part
+from .jit import jit_inlined
 from .rls import clip_output
 
 GATE_MEMORY = 500.0
@@ -19,7 +19,7 @@ SHARE = 0.0003  # of its weights, spread over all members at every tick; likewis
 SMALLEST_ERROR = 1e-3
 
 
-@jit_part
+@jit_inlined
 def mixture(committee: Committee, k, outputs):
     """The committee's output: gated outputs (M,) of the members, by their weights."""
     total = 0.0
@@ -28,7 +28,7 @@ def mixture(committee: Committee, k, outputs):
     return total
 
 
-@jit_part
+@jit_inlined
 def committee_learn(committee: Committee, k, outputs, target, seen):
     """Let mixture and gates of horizon index k learn from outputs (M,) and what came.
 

@@ -50,7 +50,7 @@ from ..layout import (
 from .cells import CELLS
 from .committee import committee_learn, mixture
 from .intervals import PHASE, error_bound, intervals_issue, intervals_learn
-from .jit import jit, jit_part
+from .jit import jit, jit_inlined, jit_part
 from .network import advance, learn
 from .replay import replay_learn
 from .rls import clip_output, rls_learn, rls_output, rls_reopen, rls_start_control
@@ -63,19 +63,19 @@ LEVEL, CHANGE, FIRST_SEASON = 0, 1, 2
 LOW, HIGH, NEWEST = 0, 1, 2
 
 
-@jit_part
+@jit_inlined
 def first_feature(shape: Shape):
     """Channel of the first feature."""
     return FIRST_SEASON + (1 + PROFILES) * shape.seasons
 
 
-@jit_part
+@jit_inlined
 def first_rls(shape: Shape):
     """Place of the first recursive least squares among the members; the network is the last."""
     return 1 + (1 + PROFILES) * shape.seasons
 
 
-@jit_part
+@jit_inlined
 def value_at(series: SeriesViews, ring, tick, ticks):
     """Entry of a ring at a tick, of which `ticks` have come; NaN where unknown."""
     size = series.history.shape[1]
@@ -84,7 +84,7 @@ def value_at(series: SeriesViews, ring, tick, ticks):
     return series.history[ring, tick % size]
 
 
-@jit_part
+@jit_inlined
 def season_before(row, count, series: SeriesViews, ring, m, ticks):
     """Fill row, (>= count,), with a ring's entries from m ticks before the newest tick on.
 
@@ -99,7 +99,7 @@ def season_before(row, count, series: SeriesViews, ring, m, ticks):
             row[j] = value_at(series, ring, ticks - 1 + j - m, ticks)
 
 
-@jit_part
+@jit_inlined
 def look_back(work: Work, series: SeriesViews, ticks, h):
     """Fill in what forecasts of the next h ticks rest on: the last values, the last season."""
     for lag in range(LAGS + 1):
@@ -113,7 +113,7 @@ def look_back(work: Work, series: SeriesViews, ticks, h):
             season_before(work.profiles[ring], h + 1, series, 1 + ring, m, ticks)
 
 
-@jit_part
+@jit_inlined
 def fill_regressors(x, path, ahead, work: Work, series: SeriesViews, features):
     """Regressors x, (N,), of the value `ahead` ticks after the newest known one.
 
@@ -146,7 +146,7 @@ def fill_regressors(x, path, ahead, work: Work, series: SeriesViews, features):
         x[i] = 0.0 if np.isnan(x[i]) else min(max(x[i], -LARGEST_REGRESSOR), LARGEST_REGRESSOR)
 
 
-@jit_part
+@jit_inlined
 def follow(work: Work, series: SeriesViews, r, h, future_features):
     """Let the recursive least squares r forecast h ticks, each fed with the one before.
 
@@ -166,7 +166,7 @@ def follow(work: Work, series: SeriesViews, r, h, future_features):
         path[LAGS + ahead] = min(max(value, low - room), high + room)
 
 
-@jit_part
+@jit_inlined
 def fill_outputs(outputs, first, work: Work, net: NetworkViews, series: SeriesViews, h, future):
     """Outputs of all members for the next h ticks, in the rows of outputs from `first` on."""
     S, members = series.periods.size, series.committee.members
@@ -202,7 +202,7 @@ def fill_outputs(outputs, first, work: Work, net: NetworkViews, series: SeriesVi
         outputs[row, M - 1] = clip_output(held * float(net.memory.output[last - 1]))
 
 
-@jit_part
+@jit_inlined
 def fill_inputs(x, work: Work, series: SeriesViews, ticks, change):
     """Inputs x, (I,), of the network after the newest tick."""
     scaler, S = series.scaler, series.periods.size
@@ -233,7 +233,7 @@ def fill_inputs(x, work: Work, series: SeriesViews, ticks, change):
         x[i + n] = standardise(scaler, first_feature(series.shape) + n, series.features[n])
 
 
-@jit_part
+@jit_inlined
 def mixed(committee, k, outputs, value, scale):
     """The committee's forecast of the tick with horizon index k; `value` should it overflow."""
     K = committee.errors.size
@@ -251,13 +251,13 @@ def look_out(work: Work, net: NetworkViews, series: SeriesViews, past: Past):
     issue(work, net, series)
 
 
-@jit_part
+@jit_inlined
 def has_network(series: SeriesViews):
     """Whether the network is a member."""
     return series.committee.members[series.committee.members.size - 1] > 0.0
 
 
-@jit_part
+@jit_inlined
 def look_around(work: Work, net: NetworkViews, series: SeriesViews, past: Past):
     """What `look_out` does before the network advances: its inputs are in `scratch.x`."""
     ticks, K = net.clock[CLOCK.values], series.shape.horizon
@@ -277,7 +277,7 @@ def look_around(work: Work, net: NetworkViews, series: SeriesViews, past: Past):
                 past.targets[tick, k] = np.float32(np.nan)
 
 
-@jit_part
+@jit_inlined
 def issue(work: Work, net: NetworkViews, series: SeriesViews):
     """What `look_out` does once the network has advanced."""
     ticks, K = net.clock[CLOCK.values], series.shape.horizon
@@ -299,7 +299,7 @@ def issue(work: Work, net: NetworkViews, series: SeriesViews):
         intervals_issue(series.intervals, origin, k, ahead, usual, cycles)
 
 
-@jit_part
+@jit_inlined
 def compare(net: NetworkViews, series: SeriesViews, past: Past, y):
     """Let committee and least squares learn from the value y; the target of the network."""
     ticks, K = net.clock[CLOCK.values], series.shape.horizon
@@ -326,7 +326,7 @@ def compare(net: NetworkViews, series: SeriesViews, past: Past, y):
     return newest
 
 
-@jit_part
+@jit_inlined
 def smoothed(series: SeriesViews, ring, m, least_rate, value, ticks):
     """A value smoothed with a ring's of m ticks ago; itself where there is none."""
     before = value_at(series, ring, ticks - m, ticks) if m > 0 else np.nan
@@ -337,7 +337,7 @@ def smoothed(series: SeriesViews, ring, m, least_rate, value, ticks):
     return before + max(1.0 / float(ticks // m + 1), least_rate) * (value - before)
 
 
-@jit_part
+@jit_inlined
 def remember(clock, series: SeriesViews, value, came, error):
     """Append a value to the history, what came (or NaN) to the profiles, |e| to the errors'."""
     ticks, size = clock[CLOCK.values], series.history.shape[1]
@@ -354,7 +354,7 @@ def remember(clock, series: SeriesViews, value, came, error):
     clock[CLOCK.values] = ticks + 1
 
 
-@jit_part
+@jit_inlined
 def absorb(net: NetworkViews, series: SeriesViews, past: Past, y, features):
     """Learn from the value y and the features (F,) of one tick.
 
@@ -417,7 +417,7 @@ def absorb(net: NetworkViews, series: SeriesViews, past: Past, y, features):
                 rls_start_control(series.rls)
 
 
-@jit_part
+@jit_inlined
 def forecast(path, work: Work, net: NetworkViews, series: SeriesViews, future_features):
     """Fill path, (h,), with forecasts of the next values; NaN before the first.
 
@@ -442,7 +442,7 @@ def forecast(path, work: Work, net: NetworkViews, series: SeriesViews, future_fe
         path[k] = mixed(committee, k, work.outputs[k], value, scale)
 
 
-@jit_part
+@jit_inlined
 def bound(bounds, path, places, work: Work, net: NetworkViews, series: SeriesViews):
     """Fill bounds, (Q, h), around path, (h,), at Q places among the levels (`intervals`)."""
     origin = net.clock[CLOCK.values] % series.shape.horizon
@@ -455,7 +455,7 @@ def bound(bounds, path, places, work: Work, net: NetworkViews, series: SeriesVie
                 )
 
 
-@jit_part
+@jit_inlined
 def learn_ahead(series: SeriesViews, known, features):
     """Take the features, (F,), that are known in advance for those of the tick to come.
 

@@ -19,7 +19,7 @@ import math
 import numpy as np
 
 from ..layout import Intervals
-from .jit import jit_part
+from .jit import jit_inlined
 
 LEVELS = np.array([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995])
 STEP = 0.02  # of the quantiles one tick ahead; over sqrt(k) for k ticks
@@ -34,13 +34,13 @@ FAST_ERROR, SLOW_ERROR, MEAN, VARIANCE, SEEN = 0, 1, 2, 3, 4
 TINY = 1e-300
 
 
-@jit_part
+@jit_inlined
 def log_ratio(a, b):
     """log(a / b), held back where both are small."""
     return math.log((a + FLOOR * b + TINY) / ((1.0 + FLOOR) * b + TINY))
 
 
-@jit_part
+@jit_inlined
 def scale_learn(intervals: Intervals, k, x, excess, noise):
     """Let the scale of horizon index k learn that |e| / s was `excess` above 1."""
     w, C, gain = intervals.weights[k], intervals.covariance, intervals.gain
@@ -58,7 +58,7 @@ def scale_learn(intervals: Intervals, k, x, excess, noise):
             C[3 * k + i, j] = (C[3 * k + i, j] - gain[i] * gain[j] / total) * more
 
 
-@jit_part
+@jit_inlined
 def quantiles_learn(quantiles, issued, v, step):
     """Let quantiles (L,) learn from v, which those issued with the forecast were meant for."""
     for i in range(quantiles.size):
@@ -76,7 +76,7 @@ def quantiles_learn(quantiles, issued, v, step):
         quantiles[i] += move
 
 
-@jit_part
+@jit_inlined
 def intervals_learn(intervals: Intervals, ticks, y):
     """Learn from the value y after `ticks` others; the error of its newest forecast, or NaN."""
     common, K = intervals.common, intervals.means.size
@@ -113,7 +113,7 @@ def intervals_learn(intervals: Intervals, ticks, y):
     return newest
 
 
-@jit_part
+@jit_inlined
 def intervals_issue(intervals: Intervals, origin, k, forecast, usual, cycles):
     """Note a forecast, its scale and its quantiles.
 
@@ -135,7 +135,7 @@ def intervals_issue(intervals: Intervals, origin, k, forecast, usual, cycles):
         intervals.issued[row, i] = intervals.quantiles[k, i]
 
 
-@jit_part
+@jit_inlined
 def error_bound(intervals: Intervals, ordered, origin, k, place):
     """Quantile of the error of the forecast for horizon index k, sorted among the others.
 

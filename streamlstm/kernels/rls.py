@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..layout import CONTROL, LAGS, PROFILES, RLS, LeastSquares
-from .jit import jit_part
+from .jit import jit_inlined
 
 # Of each one: how it forgets, and the error, in running mean absolute errors, from which on a tick
 # counts less. The last member knows lags only; the control is the first without a second season.
@@ -17,7 +17,7 @@ LARGEST_LEVER = 100.0  # size of a regressor from which on a tick counts less
 SMALLEST_ERROR = 1e-3  # below which all ticks count alike
 
 
-@jit_part
+@jit_inlined
 def clip_output(output):
     """An output within +-10; 0 for NaN."""
     if np.isnan(output):
@@ -25,7 +25,7 @@ def clip_output(output):
     return min(max(output, -LARGEST_OUTPUT), LARGEST_OUTPUT)
 
 
-@jit_part
+@jit_inlined
 def regressors_of(rls: LeastSquares, r):
     """How many of the regressors the recursive least squares r uses, from the first on."""
     if r == CONTROL:
@@ -33,7 +33,7 @@ def regressors_of(rls: LeastSquares, r):
     return 2 + LAGS if r == RLS - 1 else rls.regressors.size
 
 
-@jit_part
+@jit_inlined
 def rls_output(rls: LeastSquares, r, regressors):
     """Forecast of the recursive least squares r, within +-10."""
     w, n = rls.coefficients[r], regressors_of(rls, r)
@@ -49,7 +49,7 @@ def rls_output(rls: LeastSquares, r, regressors):
     return clip_output((a + b) + (c + d))
 
 
-@jit_part
+@jit_inlined
 def rls_reopen(rls: LeastSquares, r):
     """Take the coefficients for a first guess: covariance PRIOR times the identity."""
     k = rls.regressors.size
@@ -58,7 +58,7 @@ def rls_reopen(rls: LeastSquares, r):
             rls.covariance[r * k + i, j] = PRIOR if i == j else 0.0
 
 
-@jit_part
+@jit_inlined
 def rls_start_control(rls: LeastSquares):
     """Let the control begin with what the first has learned."""
     for i in range(rls.regressors.size):
@@ -67,7 +67,7 @@ def rls_start_control(rls: LeastSquares):
     rls.errors[CONTROL] = rls.errors[0]
 
 
-@jit_part
+@jit_inlined
 def rls_learn(rls: LeastSquares, r, target):
     """One update of the recursive least squares r with exponential forgetting (Haykin 2002).
 

@@ -9,7 +9,7 @@ scale where it is. From the third such value in a row on, it is the scale that i
 import numpy as np
 
 from ..layout import Scaler
-from .jit import jit_part
+from .jit import jit_inlined
 
 MEMORY = 1000.0
 CLIP = 10.0
@@ -19,31 +19,31 @@ CATEGORY = -1.0  # what stands for the count of a channel without numbers
 LARGEST = 1e300  # a value beyond it counts as missing: differences must not overflow
 
 
-@jit_part
+@jit_inlined
 def is_missing(value):
     """Whether a value is NaN, infinite or too large to calculate with."""
     return not abs(value) <= LARGEST
 
 
-@jit_part
+@jit_inlined
 def is_fixed(scaler: Scaler, j):
     """Whether values of channel j stay as they are: counted for ever, mean 0, deviation 1."""
     return scaler.counts[j] == np.inf
 
 
-@jit_part
+@jit_inlined
 def is_category(scaler: Scaler, j):
     """Whether values of channel j are numbers of categories: there is nothing to count."""
     return scaler.counts[j] == CATEGORY
 
 
-@jit_part
+@jit_inlined
 def as_it_is(value, missing):
     """A value for the network, or what stands for one that is missing."""
     return np.float32(value if abs(value) <= LARGEST_RAW else missing)
 
 
-@jit_part
+@jit_inlined
 def within_reach(scaler: Scaler, j, deviation):
     """A deviation from the centre of channel j, as far as it counts."""
     reach = REACH * scaler.spread[j]
@@ -56,7 +56,7 @@ def within_reach(scaler: Scaler, j, deviation):
     return min(max(deviation, -reach), reach)
 
 
-@jit_part
+@jit_inlined
 def observe(scaler: Scaler, j, value):
     """Let channel j learn from a value."""
     scaler.counts[j] += 1.0
@@ -66,7 +66,7 @@ def observe(scaler: Scaler, j, value):
     scaler.spread[j] += rate * (abs(deviation - rate * deviation) - scaler.spread[j])
 
 
-@jit_part
+@jit_inlined
 def observe_uncentred(scaler: Scaler, j, value):
     """Let channel j, whose centre stays 0, learn from a value; as much of it as counts."""
     scaler.counts[j] += 1.0
@@ -76,7 +76,7 @@ def observe_uncentred(scaler: Scaler, j, value):
     return value
 
 
-@jit_part
+@jit_inlined
 def standardise(scaler: Scaler, j, value):
     """(value - centre) / spread within +-CLIP; 0 for a NaN or a channel without spread."""
     deviation = value - scaler.center[j]
