@@ -10,13 +10,15 @@ from .errors import ParameterError
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _PASSWORD = re.compile(r"(://(?:[^:/?@]*:)?)[^/?]*@")  # or a user without one, who may be a token
+_SECRET = re.compile(r"([?&][^=&]*password=)(?!\$\{)[^&]*")
 
 
 class Address:
     """A URL such as `redis://user:${PASSWORD}@host:6379/stream?group=lab`.
 
     `${NAME}` stands for a variable of the environment. As text it is the URL as it was given,
-    without a password, or a user that has none and may be a token, that stands in it.
+    without a password, or a user that has none and may be a token, that stands in it, or the value
+    of an option whose name ends in `password`.
 
     Raises
     ------
@@ -34,6 +36,8 @@ class Address:
     'redis://me:***@here/a'
     >>> str(Address("nats://token@here/a"))
     'nats://***@here/a'
+    >>> str(Address("opc.tcp://here/?key_password=secret&period=1"))
+    'opc.tcp://here/?key_password=***&period=1'
     >>> every = Address("mqtt://me:#1@here/sensors/#?qos=0")
     >>> every.password, every.path, str(every)
     ('#1', 'sensors/#', 'mqtt://me:***@here/sensors/#?qos=0')
@@ -71,6 +75,7 @@ class Address:
         secret = parts.username if parts.password is None else parts.password
         if secret and not _VARIABLE.fullmatch(secret):
             self._shown = _PASSWORD.sub(r"\1***@", text, count=1)
+        self._shown = _SECRET.sub(r"\1***", self._shown)
         self.scheme = parts.scheme
         # Not that of parts, which is in small letters, as no variable may be.
         host = re.match(r"\[(.*)\]|[^:]*", parts.netloc.rpartition("@")[2])

@@ -363,7 +363,7 @@ def learn(
     """Let a model learn a batch.
 
     Returns forecasts (T, K) made once each tick was learned, of the values that follow it in its
-    stream, and the ends of intervals (T, 2, K), or None without `alpha`.
+    stream, NaN while that has none, and the ends of intervals (T, 2, K), or None without `alpha`.
     """
     given = batch.values, batch.features, batch.timestamps, horizon, alpha
     keys = batch.keys
@@ -382,15 +382,18 @@ def learn(
         newest = list(last.values())
         earlier, following = np.array(pairs, np.int64).reshape(-1, 2).T
 
+    of = {} if keys is None else {"keys": list(last)}
+    before, bounds = (made, None) if alpha is None else made
+    without = ~np.isfinite(batch.values[newest]) & np.isnan(before[newest, 0])
+
     def after(before: np.ndarray, made_last: Any) -> np.ndarray:
         """What was made before a tick of a stream was made after the one before it."""
         rows = np.empty_like(before)
         rows[earlier] = before[following]
         rows[newest] = made_last
+        rows[np.compress(without, newest)] = np.nan
         return rows
 
-    of = {} if keys is None else {"keys": list(last)}
-    before, bounds = (made, None) if alpha is None else made
     forecasts = after(before, model.forecast(horizon, **of))
     if bounds is not None:
         ends = np.array(model.forecast_interval(horizon, alpha, **of))

@@ -489,3 +489,19 @@ def test_forecasts_are_those_of_a_model_that_has_learned_the_tick(several):
             expected = one.forecast(2), np.array(one.forecast_interval(2, 0.1)).T
         np.testing.assert_array_equal(forecasts[n], expected[0])
         np.testing.assert_array_equal(bounds[n], expected[1])
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_forecasts_do_not_depend_on_where_a_batch_ends(several, size):
+    one = LSTMForecaster(hidden_size=4, window=5, preset="fast", season=None, horizon=2)
+    values = np.array([np.nan, np.nan, np.nan, 1, np.nan, 2, 4, np.nan, 3, 5, 7, 6])
+    keys = [*"abababababab"] if several else None
+    whole = Batch(values, {}, None, [""] * 12, keys)
+    expected, around = live.learn(ForecasterFleet(one) if several else one.clone(), whole, 2, 0.1)
+    model, made = ForecasterFleet(one) if several else one.clone(), []
+    for start in range(0, 12, size):
+        made.append(live.learn(model, whole.part(start, start + size), 2, 0.1))
+    assert np.isnan(expected[:3]).any()
+    np.testing.assert_array_equal(np.concatenate([forecasts for forecasts, _ in made]), expected)
+    np.testing.assert_array_equal(np.concatenate([bounds for _, bounds in made]), around)
