@@ -42,6 +42,15 @@ class Counter:
 encoding._MODULES["Counter"] = "live_counter"  # so that a snapshot may hold one
 
 
+def learn(run, ticks):
+    """Let a run learn so many ticks, and fail if they do not come."""
+    late = threading.Timer(20, run.stop)
+    late.start()
+    run.run(ticks)
+    late.cancel()
+    assert run.metrics.ticks == ticks
+
+
 def main(source, sink, state, *fields):
     logging.basicConfig()
     source, sink = Address(source), Address(sink)

@@ -18,7 +18,7 @@ class RedisServer(Server):
         if tls:
             self.command += [
                 "--tls-port", secure, "--tls-ca-cert-file", tls.authority, "--tls-cert-file",
-                tls.certificate, "--tls-key-file", tls.key, "--tls-auth-clients", "no",
+                tls.certificate, "--tls-key-file", tls.key, "--tls-auth-clients", "optional",
             ]  # fmt: skip
         self.start()
 

@@ -18,7 +18,7 @@ import streamlstm_connectors.kafka
 from certificates import certificates
 from confluent_kafka import KafkaError
 from killed_live import TICKS, killed_and_counted
-from live_counter import Counter
+from live_counter import Counter, learn
 from server_kafka import PASSWORD, USER, Client, KafkaServer, messages
 from servers import free_port, wait_until
 from streamlstm_connectors.kafka import KafkaSink, KafkaSource
@@ -71,15 +71,6 @@ def sent(client, topic, count):
     wait_until(lambda: found.extend(messages(reader)) or len(found) >= count)
     reader.close()
     return [json.loads(message.value()) for message in found]
-
-
-def learn(run, ticks):
-    """Let a run learn so many ticks, and fail if they do not come."""
-    late = threading.Timer(20, run.stop)
-    late.start()
-    run.run(ticks)
-    late.cancel()
-    assert run.metrics.ticks == ticks
 
 
 def batch_of(*ids):

@@ -12,7 +12,7 @@ import pytest
 import streamlstm_connectors.mqtt
 from certificates import certificates
 from killed_live import TICKS, killed_and_counted
-from live_counter import Counter
+from live_counter import Counter, learn
 from paho.mqtt.client import DisconnectFlags
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
@@ -83,15 +83,6 @@ def read(source, count):
 
 def values(batches):
     return [value for batch in batches for value in batch.values.tolist()]
-
-
-def learn(run, count):
-    """Let a run learn so many ticks, and fail if they do not come."""
-    late = threading.Timer(20, run.stop)
-    late.start()
-    run.run(count)
-    late.cancel()
-    assert run.metrics.ticks == count
 
 
 class _OfMQTT:
@@ -623,7 +614,7 @@ def test_what_no_waiting_mends_is_refused(tmp_path):
         ("mqtt://localhost/a?version=4", "5 or 3.1.1"),
         ("mqtt://localhost/a?ca=x", "for mqtts"),
         ("mqtts://localhost/a?ca=/nowhere", "No such file"),
-        ("mqtts://localhost/a?key=x", "needs a certificate"),
+        ("mqtts://localhost/a?key=x", "go together"),
     ],
 )
 def test_addresses_are_checked_before_connecting(address, message):

@@ -13,7 +13,7 @@ import pytest
 import streamlstm_connectors.nats
 from certificates import certificates
 from killed_live import TICKS, killed_and_counted
-from live_counter import Counter
+from live_counter import Counter, learn
 from nats.js.api import DiscardPolicy, RetentionPolicy
 from server_nats import NATSServer
 from streamlstm_connectors.nats import NATSSink, NATSSource
@@ -100,15 +100,6 @@ def send(client, values, key="a", subject="ticks.x"):
 def bookmark(client, name="TICKS.streamlstm"):
     found = client(client.streams.get_last_msg("KV_streamlstm", f"$KV.streamlstm.{name}"))
     return json.loads(found.data)[1]
-
-
-def learn(run, ticks):
-    """Let a run learn so many ticks, and fail if they do not come."""
-    late = threading.Timer(20, run.stop)
-    late.start()
-    run.run(ticks)
-    late.cancel()
-    assert run.metrics.ticks == ticks
 
 
 def one_tick(key="a", name="1-0"):

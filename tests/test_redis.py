@@ -14,7 +14,7 @@ import redis
 import streamlstm_connectors.redis
 from certificates import certificates
 from killed_live import TICKS, killed_and_counted
-from live_counter import Counter
+from live_counter import Counter, learn
 from server_redis import RedisServer
 from servers import free_port, wait_until
 from streamlstm_connectors.redis import RedisSink, RedisSource
@@ -52,15 +52,6 @@ def send(client, values, key="a", stream="ticks"):
     for value in values:
         pipeline.xadd(stream, {"key": key, "value": value})
     return pipeline.execute()
-
-
-def learn(run, ticks):
-    """Let a run learn so many ticks, and fail if they do not come."""
-    late = threading.Timer(20, run.stop)
-    late.start()
-    run.run(ticks)
-    late.cancel()
-    assert run.metrics.ticks == ticks
 
 
 def sent_ids(client):
@@ -309,6 +300,20 @@ def test_tls_and_who_is_trusted(tmp_path):
         sink.open()
         sink.write(Parser(Fields()).batch(["1-0"], [b'{"value": 1}'], 0, ""), np.zeros((1, 1)))
         assert sent_ids(server.client()) == ["1-0"]
+
+
+def test_a_server_may_want_a_certificate(tmp_path):
+    paths = certificates(tmp_path)
+    with RedisServer(tmp_path, paths) as server:
+        server.client().config_set("tls-auth-clients", "yes")
+        with pytest.raises(ConnectionError):
+            source_of(server, f"?ca={paths.authority}").open(None)
+        files = f"?ca={paths.authority}&cert={paths.certificate}&key={paths.key}"
+        source = source_of(server, files)
+        source.open(None)
+        sink = sink_of(server, files)
+        sink.open()
+        sink.close()
 
 
 def test_what_no_waiting_mends_is_refused(server, client):

@@ -20,6 +20,7 @@ from streamlstm.payload import Fields, Parser
 from streamlstm.stream import Batch
 
 from .rows import forecast_records
+from .tls import tls_context
 
 try:
     from confluent_kafka import (
@@ -67,11 +68,7 @@ class _Connection:
         if not address.path:
             raise ParameterError(f"{address} names no topic: add /TOPIC")
         is_secure = address.scheme == "kafkas"
-        for name, given in {"ca": ca, "cert": cert, "key": key}.items():
-            if given and not is_secure:
-                raise ParameterError(f"{address}: {name} is for kafkas://")
-        if bool(cert) != bool(key):
-            raise ParameterError(f"{address}: cert and key go together")
+        tls_context(address, is_secure, ca, cert, key)  # librdkafka makes one of its own
         self.topic = address.path
         self._address = address
         host = address.host or "localhost"

@@ -28,6 +28,7 @@ from streamlstm.payload import Fields, Parser
 from streamlstm.stream import Batch
 
 from .rows import forecast_records
+from .tls import tls_context
 
 try:
     from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, Client, MQTTMessage
@@ -63,17 +64,7 @@ class _Connection:
         self._address = address
         self._version = _VERSIONS[version]
         self._is_secure = address.scheme == "mqtts"
-        if (ca or cert or key) and not self._is_secure:
-            raise ParameterError(f"{address}: ca, cert and key are for mqtts://")
-        if key and not cert:
-            raise ParameterError(f"{address}: the key needs a certificate, cert")
-        if self._is_secure:
-            try:
-                self._context = ssl.create_default_context(cafile=ca or None)
-                if cert:
-                    self._context.load_cert_chain(cert, key or None)
-            except OSError as error:
-                raise ParameterError(f"{address}: ca, cert or key: {error}") from error
+        self._context = tls_context(address, self._is_secure, ca, cert, key)
         self._made: Client | None = None
         self._selector = selectors.DefaultSelector()
         self._wrong = ""  # what the client says has gone wrong

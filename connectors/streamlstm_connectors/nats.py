@@ -6,7 +6,6 @@ nats://user:${PASSWORD}@host:4222/STREAM, or natss:// for TLS; see docs/connecto
 import asyncio
 import json
 import re
-import ssl
 import time
 from collections import deque
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
@@ -23,6 +22,7 @@ from streamlstm.payload import Fields, Parser
 from streamlstm.stream import Batch
 
 from .rows import forecast_records
+from .tls import tls_context
 
 try:
     from nats.aio.client import Client
@@ -70,25 +70,10 @@ class _Connection:
             )
         self.stream = address.path
         self._address = address
-        self._context = self._made_context(authority, certificate, key)
+        self._context = tls_context(address, address.scheme == "natss", authority, certificate, key)
         self._shows_certificate = bool(certificate)
         self._runner: asyncio.Runner | None = None
         self._reason: Exception | None = None  # the last that the server or the client told
-
-    def _made_context(self, authority: str, certificate: str, key: str) -> ssl.SSLContext | None:
-        if self._address.scheme != "natss":
-            if authority or certificate or key:
-                raise ParameterError(f"{self._address}: ca, cert and key are for natss://")
-            return None
-        if bool(certificate) != bool(key):
-            raise ParameterError(f"{self._address}: cert and key go together")
-        try:
-            context = ssl.create_default_context(cafile=authority or None)
-            if certificate:
-                context.load_cert_chain(certificate, key)
-        except OSError as error:
-            raise ParameterError(f"{self._address}: ca, cert or key: {error}") from error
-        return context
 
     def open(self) -> None:
         """Connect."""

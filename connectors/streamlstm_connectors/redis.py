@@ -6,7 +6,6 @@ redis://user:${PASSWORD}@host:6379/stream, or rediss:// for TLS; see docs/connec
 import json
 import logging
 import re
-import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from streamlstm.payload import PAYLOAD, Fields, Parser
 from streamlstm.stream import Batch
 
 from .rows import forecast_records
+from .tls import tls_context
 
 try:
     import redis
@@ -39,26 +39,29 @@ _PASSING = (
 _PASSING_CODE = re.compile(r"(^|caused error: )(BUSY|MISCONF|NOREPLICAS|UNBLOCKED) ")
 
 _log = logging.getLogger(__name__)
+_FILES = {"ca": "", "cert": "", "key": ""}
 
 
 class _Connection:
     """A client that is made by `open`, of a stream."""
 
-    def __init__(self, address: Address, database: int, authority: str):
+    def __init__(self, address: Address, database: int, ca: str, cert: str, key: str):
         if not address.path:
             raise ParameterError(f"{address} names no stream: add /STREAM")
-        self._is_secure = address.scheme == "rediss"
-        if authority:
-            if not self._is_secure:
-                raise ParameterError(f"{address}: ca is for rediss://")
-            try:
-                ssl.create_default_context(cafile=authority)
-            except OSError as error:
-                raise ParameterError(f"{address}: ca: {error}") from error
+        is_secure = address.scheme == "rediss"
+        tls_context(address, is_secure, ca, cert, key)  # redis-py makes one of its own
         self.stream = address.path
         self._address = address
         self._database = database
-        self._authority = authority
+        self._tls: dict[str, Any] = {}
+        if is_secure:
+            self._tls = {
+                "ssl": True,
+                "ssl_ca_certs": ca or None,
+                "ssl_certfile": cert or None,
+                "ssl_keyfile": key or None,
+                "ssl_check_hostname": True,  # which it does not before version 6
+            }
         self._made: redis.Redis | None = None
 
     @property
@@ -76,22 +79,13 @@ class _Connection:
             db=self._database,
             username=address.user or None,
             password=address.password or None,
-            **self._secure(),
+            **self._tls,
             socket_timeout=SECONDS,
             socket_connect_timeout=SECONDS,
             retry=Retry(NoBackoff(), 0),  # the runner does
             protocol=2,
         )
         self._made.ping()
-
-    def _secure(self) -> dict[str, Any]:
-        if not self._is_secure:
-            return {}
-        return {
-            "ssl": True,
-            "ssl_ca_certs": self._authority or None,
-            "ssl_check_hostname": True,  # which it does not before version 6
-        }
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -126,8 +120,9 @@ class RedisSource:
 
     The address takes `group`, the bookmark of what has been acknowledged; `start`, "first" or
     "new", where to begin if there is no such bookmark; `payload`, a field that holds a message as
-    JSON, without which the entry's own fields are the message; `db`; `ca`, a file of the authority
-    to trust. Fields may name `@id`, the id of the entry, and `@time`, the milliseconds in it.
+    JSON, without which the entry's own fields are the message; `db`; and `ca`, `cert` and `key`,
+    files of the authority to trust, of a certificate of our own and its key. Fields may name `@id`,
+    the id of the entry, and `@time`, the milliseconds in it.
 
     The position is the id of the last entry. A group serves one run.
     """
@@ -141,6 +136,8 @@ class RedisSource:
         payload: str = "",
         db: int = 0,
         ca: str = "",
+        cert: str = "",
+        key: str = "",
     ):
         if start not in ("first", "new"):
             raise ParameterError(f"{address}: start must be first or new, got {start!r}")
@@ -150,14 +147,14 @@ class RedisSource:
         self.start = start
         self._payload = payload.encode()
         self._parser = Parser(fields, about=("@id", "@time"))
-        self._connection = _Connection(address, db, ca)
+        self._connection = _Connection(address, db, ca, cert, key)
         self._position = ""
 
     @classmethod
     def from_address(cls, address: Address, fields: Fields) -> Self:
         """Make one; does not connect."""
-        defaults = {"group": "streamlstm", "start": "first", "payload": "", "db": 0, "ca": ""}
-        return cls(address, fields, **address.options(**defaults))
+        defaults = {"group": "streamlstm", "start": "first", "payload": "", "db": 0}
+        return cls(address, fields, **address.options(**defaults, **_FILES))
 
     def open(self, position: Any) -> str:
         """Connect, and stand behind an entry; without one behind the bookmark."""
@@ -241,17 +238,26 @@ class RedisSink:
 
     The fields are `id`, which is that of the tick, `key` if there are several streams, `time` if
     the ticks have one, and `forecast`, with intervals also `lower` and `upper`: JSON lists. The
-    address takes `most`, entries to keep, about; 0 for all; `db`; and `ca`, as a source.
+    address takes `most`, entries to keep, about; 0 for all; and `db`, `ca`, `cert` and `key`, as a
+    source.
     """
 
-    def __init__(self, address: Address, most: int = 0, db: int = 0, ca: str = ""):
+    def __init__(
+        self,
+        address: Address,
+        most: int = 0,
+        db: int = 0,
+        ca: str = "",
+        cert: str = "",
+        key: str = "",
+    ):
         self.most = most
-        self._connection = _Connection(address, db, ca)
+        self._connection = _Connection(address, db, ca, cert, key)
 
     @classmethod
     def from_address(cls, address: Address) -> Self:
         """Make one; does not connect."""
-        return cls(address, **address.options(most=0, db=0, ca=""))
+        return cls(address, **address.options(most=0, db=0, **_FILES))
 
     def open(self) -> None:
         """Connect."""
