@@ -26,8 +26,11 @@ NAMES = [
     "fleet_step",
     "fleet_scaling",
 ]
-# To be run one by one: they need a folder of streams, or long.
-ALONE = ["accuracy", "leave_one_out", "ett", "reber", "sequences"]
+# To be run one by one: they need a folder of streams, or servers, or long.
+ALONE = [
+    *("accuracy", "leave_one_out", "ett", "reber", "sequences"),
+    *("live", "bars", "memory", "fleet_snapshot"),
+]
 
 
 def write_page() -> None:
