@@ -1,6 +1,8 @@
 """Messages that are no ticks, put aside in a file."""
 
 import json
+import os
+import stat
 from collections.abc import Iterable
 from io import FileIO
 from pathlib import Path
@@ -22,11 +24,13 @@ class DeadLetters:
         self._file = _opened(self._path)
 
     def write(self, messages: Iterable[Rejected]) -> None:
-        """Append some; an OSError if there is no room for all."""
+        """Append some, onto the disk where there is one; an OSError if there is no room for all."""
         left = b"".join(json.dumps(each._asdict()).encode() + b"\n" for each in messages)
         try:
             while left:
                 left = left[self._file.write(left) :]
+            if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+                os.fsync(self._file.fileno())
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._path)) from error
 

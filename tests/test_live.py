@@ -319,12 +319,15 @@ def test_a_disk_that_has_room_again_is_used_again(tmp_path, monkeypatch):
     assert LiveRun(Counter(), Lines(0), None, tmp_path).model.values == [*range(100)]
 
 
-def test_dead_letters_wait_for_room(tmp_path):
-    class Poison(Lines):
-        def read(self, ticks, seconds):
-            batch = super().read(ticks, seconds)
-            return replace(batch, rejected=(Rejected(f"r{self._at}", "is bad", "x" * 10, 10),))
+class Poison(Lines):
+    """Lines with a message in each batch that is no tick."""
 
+    def read(self, ticks, seconds):
+        batch = super().read(ticks, seconds)
+        return replace(batch, rejected=(Rejected(f"r{self._at}", "is bad", "x" * 10, 10),))
+
+
+def test_dead_letters_wait_for_room(tmp_path):
     limit = tmp_path / "limit"
     run = LiveRun(Counter(), Poison(30), None, dead_letters="/dev/full", batch_ticks=10)
     threading.Thread(
@@ -336,6 +339,17 @@ def test_dead_letters_wait_for_room(tmp_path):
     LiveRun(Counter(), Poison(30), None, dead_letters=limit, batch_ticks=10).run()
     ids = [json.loads(line)["id"] for line in limit.read_text().splitlines()]
     assert ids == ["r10", "r20", "r30"]
+
+
+def test_dead_letters_are_on_the_disk_before_anything_is_acknowledged(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr("os.fsync", lambda number: done.append("synced"))
+
+    source = Poison(30)
+    source.acknowledge = lambda position: done.append("acknowledged")
+    LiveRun(Counter(), source, None, dead_letters=tmp_path / "dead.jsonl").run(30)
+    assert done[:2] == ["synced", "acknowledged"]
+    LiveRun(Counter(), Poison(30), None, dead_letters="/dev/null").run(30)
 
 
 @pytest.mark.parametrize(
