@@ -517,7 +517,7 @@ def test_tls_logins_and_who_is_trusted(tmp_path):
         for login, options, reason in [
             (f"{USER}:wrong", trusting, "is refused.*wrong password"),
             (USER + ":${WORD}", "", "no trusted certificate"),
-            (USER + ":${WORD}", "?ca=/not/there", "ssl.ca.location"),
+            (USER + ":${WORD}", "?ca=/not/there", "ca, cert or key"),
             (USER + ":${WORD}", trusting + "&sasl=NONE", "Unsupported"),
         ]:
             with pytest.raises(ParameterError, match=reason):
