@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from harness import report
-from streamlstm_connectors.csv import CSVSource
+from streamlstm_connectors.files.csv import CSVSource
 
 from streamlstm import LSTMForecaster
 

@@ -12,8 +12,8 @@ harness.one_thread()
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
-from streamlstm.bars import Bars  # noqa: E402
-from streamlstm.stream import Batch  # noqa: E402
+from streamlstm.live.bars import Bars  # noqa: E402
+from streamlstm.live.batch import Batch  # noqa: E402
 
 TICKS, KEYS, BATCH = 100_000, 10, 1000
 SECOND = 10**9

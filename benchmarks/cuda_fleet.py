@@ -15,10 +15,10 @@ import harness
 import numpy as np
 
 from streamlstm import LSTMForecaster
-from streamlstm.cuda_streams import CudaStreams
 from streamlstm.errors import StreamLSTMError
+from streamlstm.fleets.cuda import CudaStreams
 from streamlstm.forecaster import NO_PLACES
-from streamlstm.kernels import cuda as kernels
+from streamlstm.kernels.cuda import kernels
 
 OWN, SHARED = (16_384, 32), (100_000, 64)  # streams, H
 ROUNDS, WARM = 20, 25  # the window is 20 ticks

@@ -16,8 +16,8 @@ from unittest import mock
 import numba
 import numpy as np
 
-from streamlstm import cuda_streams
-from streamlstm.kernels import cuda as kernels
+from streamlstm.fleets import cuda as cuda_streams
+from streamlstm.kernels.cuda import kernels
 
 SIZES, TICKS, FEATURES, BLOCK = (32, 64), 20, 0, 128
 CAPABILITIES = {(8, 0): 164 * 1024, (9, 0): 228 * 1024}  # shared memory of a multiprocessor, bytes

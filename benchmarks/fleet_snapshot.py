@@ -15,8 +15,9 @@ import time
 import harness
 import numpy as np
 
-from streamlstm import ForecasterFleet, LSTMForecaster, snapshot
-from streamlstm.snapshot import Snapshots
+from streamlstm import ForecasterFleet, LSTMForecaster
+from streamlstm.snapshots import snapshot
+from streamlstm.snapshots.snapshot import Snapshots
 
 SIZES = (1, 100, None)  # streams in a round
 SECONDS = 5.0  # of rounds without a snapshot

@@ -15,13 +15,14 @@ import numba
 import numpy as np
 import peers
 
-from streamlstm import ForecasterFleet, LSTMForecaster, rounds
+from streamlstm import ForecasterFleet, LSTMForecaster
+from streamlstm.fleets import rounds
 from streamlstm.kernels.cells import CELLS
-from streamlstm.kernels.fleet import network_at
+from streamlstm.kernels.fleets.private import network_at
+from streamlstm.kernels.fleets.shared import ITEM, SPOTS, TICK, move_together
 from streamlstm.kernels.jit import jit_apart, jit_parallel
 from streamlstm.kernels.linear import TOGETHER, copy
 from streamlstm.kernels.rules import RULES
-from streamlstm.kernels.shared import ITEM, SPOTS, TICK, move_together
 from streamlstm.kernels.views import row
 
 STREAMS, SIZES = 1024, (32, 64, 128)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from harness import report
 
-# By name: constants of modules under streamlstm.kernels.
+# By name: constants of modules under streamlstm.kernels.forecaster.
 SETTINGS: dict[str, dict[str, dict[str, object]]] = {
     "as shipped": {},
     "mixture rate 0.05": {"committee": {"LEARNING_RATE": 0.05}},
@@ -28,11 +28,11 @@ SETTINGS: dict[str, dict[str, dict[str, object]]] = {
     "gate memory 1000": {"committee": {"GATE_MEMORY": 1000.0}},
     "gate threshold 0.1": {"committee": {"GATE_HUBER": 0.1}},
     "gate threshold 1": {"committee": {"GATE_HUBER": 1.0}},
-    "squared errors": {"rls": {"HUBER": (np.inf,) * 5}, "committee": {"GATE_HUBER": 1e9}},
-    "thresholds 0.3": {"rls": {"HUBER": (0.3, 0.3, 0.3, 0.3, 0.3)}},
-    "thresholds 1": {"rls": {"HUBER": (1.0, 1.0, 1.0, 1.0, 1.0)}},
-    "profiles 0.5, 0.1": {"forecaster": {"PROFILE_RATES": (0.5, 0.1)}},
-    "profiles 0.2, 0.02": {"forecaster": {"PROFILE_RATES": (0.2, 0.02)}},
+    "squared errors": {"least_squares": {"HUBER": (np.inf,) * 5}, "committee": {"GATE_HUBER": 1e9}},
+    "thresholds 0.3": {"least_squares": {"HUBER": (0.3, 0.3, 0.3, 0.3, 0.3)}},
+    "thresholds 1": {"least_squares": {"HUBER": (1.0, 1.0, 1.0, 1.0, 1.0)}},
+    "profiles 0.5, 0.1": {"entries": {"PROFILE_RATES": (0.5, 0.1)}},
+    "profiles 0.2, 0.02": {"entries": {"PROFILE_RATES": (0.2, 0.02)}},
 }
 
 
@@ -40,7 +40,7 @@ def score(setting: str, folder: Path, limit: int) -> dict[str, list[float]]:
     """MASE of every stream with a setting, in this process: its constants stay changed."""
     for module, constants in SETTINGS[setting].items():
         for name, value in constants.items():
-            setattr(import_module(f"streamlstm.kernels.{module}"), name, value)
+            setattr(import_module(f"streamlstm.kernels.forecaster.{module}"), name, value)
     from accuracy import read, scores
 
     from streamlstm import LSTMForecaster

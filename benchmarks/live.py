@@ -23,7 +23,7 @@ import numpy as np
 from live_systems import SYSTEMS, Message, System
 
 from streamlstm import ForecasterFleet, LSTMForecaster
-from streamlstm.live import LiveRun
+from streamlstm.live.run import LiveRun
 
 TICKS, KEYS, SENT, ROUNDS = 40_000, 10, 2000, 3
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import confluent_kafka
 import nats
-import streamlstm_connectors.kafka
+import streamlstm_connectors.brokers.kafka
 from nats.js.api import AckPolicy, ConsumerConfig
 from paho.mqtt.client import Client as MQTTClient
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -25,9 +25,9 @@ from server_nats import NATSServer
 from server_redis import RedisServer
 from servers import Server
 
-from streamlstm.address import Address
-from streamlstm.connector import Sink, Source, connector
-from streamlstm.payload import Fields
+from streamlstm.live.address import Address
+from streamlstm.live.connector import Sink, Source, connector
+from streamlstm.live.payload import Fields
 
 AT_ONCE = 1000  # messages, where a client alone takes several
 Message = dict[str, Any]
@@ -226,7 +226,7 @@ class Kafka(System):
     server: KafkaServer
 
     def __enter__(self) -> "Kafka":
-        streamlstm_connectors.kafka.WAIT = 1
+        streamlstm_connectors.brokers.kafka.WAIT = 1
         self.server = KafkaServer()
         self.server.client().make("echo")
         return self

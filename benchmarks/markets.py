@@ -7,11 +7,11 @@ import sys
 import time
 from pathlib import Path
 
-from streamlstm.address import Address
-from streamlstm.connector import connector
-from streamlstm.payload import Fields
+from streamlstm.live.address import Address
+from streamlstm.live.connector import connector
+from streamlstm.live.payload import Fields
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 from server_websocket import BEGIN, Binance, Coinbase, Kraken
 
 MESSAGES = 20_000

@@ -62,7 +62,7 @@ def memory_of(process: int) -> float:
 
 def replay(file: Path, options: list[str]) -> tuple[list[float], dict]:
     """Most MB while each part of the file is read, and the result."""
-    command = [sys.executable, "-m", "streamlstm.cli", "replay", str(file), *OPTIONS, *options]
+    command = [sys.executable, "-m", "streamlstm", "replay", str(file), *OPTIONS, *options]
     core = {max(os.sched_getaffinity(0))}
     size, most = file.stat().st_size, [0.0] * PARTS
     with subprocess.Popen(

@@ -12,11 +12,12 @@ from pathlib import Path
 import harness
 import numpy as np
 
-from streamlstm.kernels import linear, lstm, optimizer
+from streamlstm.kernels import linear, optimizer
+from streamlstm.kernels.cells import lstm
 from streamlstm.kernels.jit import jit
+from streamlstm.kernels.layout import aligned_zeros
 from streamlstm.kernels.regressor import entries
 from streamlstm.kernels.vector import LANES, load, splat, store, total
-from streamlstm.layout import aligned_zeros
 from streamlstm.regressor import LSTMRegressor
 
 INPUTS, WINDOW, ROUNDS = 8, 20, 15

@@ -15,10 +15,10 @@ from pathlib import Path
 import harness
 import numpy as np
 
+from streamlstm.kernels.cells.lstm import lstm_step
 from streamlstm.kernels.jit import jit
+from streamlstm.kernels.layout import aligned_zeros
 from streamlstm.kernels.linear import copy
-from streamlstm.kernels.lstm import lstm_step
-from streamlstm.layout import aligned_zeros
 
 SOURCE = Path(__file__).parent / "rtneural_step.cpp"
 EIGEN = "/usr/include/eigen3"

@@ -14,7 +14,7 @@ import peers
 from roofline import multiply_adds
 
 from streamlstm import LSTMForecaster, LSTMRegressor
-from streamlstm.layout import aligned_zeros
+from streamlstm.kernels.layout import aligned_zeros
 
 ROUNDS = 25
 

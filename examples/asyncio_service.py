@@ -11,9 +11,9 @@ import math
 import random
 
 from streamlstm import ForecasterFleet, LSTMForecaster
-from streamlstm.iterable import IterableSource
-from streamlstm.live import LiveRun
-from streamlstm.payload import Fields
+from streamlstm.live import Fields
+from streamlstm.live.iterable import IterableSource
+from streamlstm.live.run import LiveRun
 
 SECONDS = 5.0  # for whoever takes the forecasts
 

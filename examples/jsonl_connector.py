@@ -14,10 +14,10 @@ import os
 import time
 from pathlib import Path
 
-from streamlstm_connectors.files import appended_lines, disk_errors
+from streamlstm_connectors.files.files import appended_lines, disk_errors
 
 from streamlstm.errors import DataError, ParameterError
-from streamlstm.payload import Parser
+from streamlstm.live import Parser
 
 PAUSE = 0.01  # seconds between looks at a file that does not grow
 

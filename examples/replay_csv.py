@@ -5,11 +5,11 @@ Run with `python examples/replay_csv.py`.
 
 from pathlib import Path
 
-from streamlstm_connectors.csv import CSVSource
+from streamlstm_connectors.files.csv import CSVSource
 
 from streamlstm import LSTMForecaster
-from streamlstm.evaluate import Score
-from streamlstm.runner import run
+from streamlstm.replays.evaluate import Score
+from streamlstm.replays.runner import run
 
 DATA = Path(__file__).parent / "data" / "wti_oil_daily.csv"
 

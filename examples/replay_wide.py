@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from fleet import universe
-from streamlstm_connectors.csv import CSVSource
+from streamlstm_connectors.files.csv import CSVSource
 
 from streamlstm import ForecasterFleet, LSTMForecaster
-from streamlstm.evaluate import FleetScore, fleet_result
-from streamlstm.runner import run
+from streamlstm.replays.evaluate import FleetScore, fleet_result
+from streamlstm.replays.runner import run
 
 
 def write_stocks(path):

@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .classifier import LSTMClassifier
-    from .fleet import ForecasterFleet
+    from .fleets.fleet import ForecasterFleet
     from .forecaster import LSTMForecaster
+    from .live.run import LiveRun
     from .multi_target import LSTMMultiTargetRegressor
     from .regressor import LSTMRegressor
+    from .replays.evaluate import evaluate
+    from .snapshots.snapshot import load, save
 
 __all__ = [
     "ForecasterFleet",
@@ -16,22 +19,34 @@ __all__ = [
     "LSTMForecaster",
     "LSTMMultiTargetRegressor",
     "LSTMRegressor",
+    "LiveRun",
+    "evaluate",
+    "load",
+    "save",
 ]
 __version__ = version("streamlstm")
 
 _MODULES = {
-    "ForecasterFleet": "fleet",
+    "ForecasterFleet": "fleets.fleet",
     "LSTMClassifier": "classifier",
     "LSTMForecaster": "forecaster",
     "LSTMMultiTargetRegressor": "multi_target",
     "LSTMRegressor": "regressor",
+    "LiveRun": "live.run",
+    "evaluate": "replays.evaluate",
+    "load": "snapshots.snapshot",
+    "save": "snapshots.snapshot",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import an estimator when it is first asked for: river and numba take their time."""
+    """Import a name when it is first asked for: river and numba take half a second to import."""
     if name in _MODULES:
         from importlib import import_module
 
         return getattr(import_module(f".{_MODULES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES])

@@ -8,7 +8,7 @@ from river.base import Classifier
 
 from .errors import InputError
 from .kernels import classifier as kernels
-from .model import FeatureModel
+from .model.online import FeatureModel
 
 
 def _is_missing(label: Any) -> bool:

@@ -7,13 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .drift import DriftWatch
 from .errors import InputError, ParameterError
-from .features import as_number, as_table, as_times, as_vector, time_of
-from .kernels import forecaster as kernels
-from .kernels.intervals import LEVELS, PRIOR
-from .kernels.rls import rls_reopen, rls_start_control
-from .layout import (
+from .kernels.forecaster import entries as kernels
+from .kernels.forecaster.intervals import LEVELS, PRIOR
+from .kernels.forecaster.least_squares import rls_reopen, rls_start_control
+from .kernels.layout import (
     CLOCK,
     CONTROL,
     LAGS,
@@ -32,10 +30,12 @@ from .layout import (
     series_views,
     work_size,
 )
-from .model import OnlineModel
-from .network import check_learning, check_settings
-from .river_parts import Forecaster
-from .seasons import SLOTS, SeasonFinder
+from .model.drift import DriftWatch
+from .model.features import as_number, as_table, as_times, as_vector, time_of
+from .model.network import check_learning, check_settings
+from .model.online import OnlineModel
+from .model.river_parts import Forecaster
+from .model.seasons import SLOTS, SeasonFinder
 
 EXPERTS = ("last", "season", "rls", "lstm")
 NO_BOUNDS, NO_PLACES = np.empty((0, 0, 0)), np.empty(0)

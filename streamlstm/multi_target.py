@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from river.base import MultiTargetRegressor
 
-from .features import Columns, as_number, as_table
 from .kernels import regressor as kernels
-from .model import FeatureModel
+from .model.features import Columns, as_number, as_table
+from .model.online import FeatureModel
 
 
 class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):

@@ -7,10 +7,11 @@ from typing import Any, Self
 import numpy as np
 from river.base import Regressor
 
-from . import interop
-from .features import as_number, as_vector
+from .interop import keras, onnx, torch
+from .interop import weights as exchange
 from .kernels import regressor as kernels
-from .model import FeatureModel
+from .model.features import as_number, as_vector
+from .model.online import FeatureModel
 
 
 class LSTMRegressor(FeatureModel, Regressor):
@@ -208,38 +209,38 @@ class LSTMRegressor(FeatureModel, Regressor):
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Weights, copied, by the names that PyTorch has for `rnn` and `head`: see `interop`."""
-        return interop.state_dict(self)
+        return exchange.state_dict(self)
 
     def load_state_dict(self, weights: Mapping[str, Any]) -> None:
         """Take over weights, named and shaped as by `state_dict`: see `interop`."""
-        interop.load_state_dict(self, weights)
+        exchange.load_state_dict(self, weights)
 
     def save_weights(self, path: str | Path) -> None:
         """Write weights and the features' names to a safetensors file: see `interop`."""
-        interop.save_weights(self, path)
+        exchange.save_weights(self, path)
 
     def load_weights(self, path: str | Path) -> None:
         """Take over the weights of a file that `save_weights` wrote: see `interop`."""
-        interop.load_weights(self, path)
+        exchange.load_weights(self, path)
 
     @classmethod
     def from_torch(cls, rnn: Any, head: Any, **parameters: Any) -> Self:
         """Go on with a `torch.nn.LSTM` or `GRU` and its `Linear` head: see `interop`."""
-        return interop.from_torch(cls, rnn, head, parameters)
+        return torch.from_torch(cls, rnn, head, parameters)
 
     def to_torch(self) -> tuple[Any, Any]:
         """The model as a `torch.nn.LSTM` or `GRU` and its `Linear` head: see `interop`."""
-        return interop.to_torch(self)
+        return torch.to_torch(self)
 
     @classmethod
     def from_keras(cls, model: Any, **parameters: Any) -> Self:
         """Go on with a Keras `Sequential` of `LSTM` or `GRU` and `Dense`: see `interop`."""
-        return interop.from_keras(cls, model, parameters)
+        return keras.from_keras(cls, model, parameters)
 
     def to_keras(self) -> Any:
         """The model as a Keras `Sequential`, with an output a tick: see `interop`."""
-        return interop.to_keras(self)
+        return keras.to_keras(self)
 
     def to_onnx(self, path: str | Path) -> None:
         """Write the model to an ONNX file whose state comes in and goes out: see `interop`."""
-        interop.to_onnx(self, path)
+        onnx.to_onnx(self, path)

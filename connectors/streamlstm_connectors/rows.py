@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from streamlstm.address import Address
 from streamlstm.errors import ParameterError
-from streamlstm.stream import Batch
+from streamlstm.live import Address, Batch
 
 COLUMNS = ("id", "key", "time", "forecast", "lower", "upper")
 

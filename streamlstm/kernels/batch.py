@@ -9,9 +9,9 @@ the head, M = H + I and N = 4H, the shape of the weights.
 A row should be a cache line: give arrays that `layout.aligned_zeros` made.
 """
 
+from .cells.lstm import activate, activate_backward
 from .jit import jit_apart, jit_part, jit_view
 from .linear import ZERO, clear
-from .lstm import activate, activate_backward
 from .scalar import ONE
 from .vector import (
     LANES,

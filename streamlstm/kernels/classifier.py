@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..layout import CLOCK, NetworkViews, Scaler, network_views, scaler_views
 from .cells import CELLS
 from .inputs import fill_inputs, learn_channel
 from .jit import jit, jit_part
+from .layout import CLOCK, NetworkViews, Scaler, network_views, scaler_views
 from .network import advance, learn_now, peek, settle
 from .rules import RULES
 

@@ -8,8 +8,8 @@ table is; a row's running averages rest while it is not looked up, as in PyTorch
 
 import numpy as np
 
-from ..layout import CLOCK, NetworkViews, embedding_row
 from .jit import jit_part
+from .layout import CLOCK, NetworkViews, embedding_row
 from .linear import clear, copy
 from .optimizer import optimizer_step, squared_norm
 from .views import row

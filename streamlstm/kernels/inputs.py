@@ -1,9 +1,9 @@
 """The inputs of a network that reads features: numbers in units of their running deviations,
 categories as embeddings. Feature n has the channel `first + n` of the scaler."""
 
-from ..layout import NetworkViews, Scaler
 from .embedding import look_up
 from .jit import jit_part
+from .layout import NetworkViews, Scaler
 from .scaling import as_it_is, is_category, is_fixed, is_missing, observe, standardise
 
 

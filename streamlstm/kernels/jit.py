@@ -35,7 +35,7 @@ def _sources_hash() -> str:
     """Hash of every file that kernels are compiled from."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in [*sorted(package.glob("*.py")), package.parent / "layout.py"]:
+    for path in sorted(package.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ..layout import CLOCK, NetworkViews, dense_size, inputs_of, weights_start
 from . import embedding, rules
 from .cells import matrices_size
 from .jit import jit_part
+from .layout import CLOCK, NetworkViews, dense_size, inputs_of, weights_start
 from .linear import clear, copy
 from .loss import loss_gradient
 from .optimizer import clip_factor, optimizer_step, squared_norm

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..layout import NetworkViews, Scaler, network_views, scaler_views
 from .cells import CELLS
 from .inputs import fill_inputs, learn_channel
 from .jit import jit, jit_part
+from .layout import NetworkViews, Scaler, network_views, scaler_views
 from .network import advance, learn, learn_now, peek
 from .rules import RULES
 from .scaling import as_it_is, is_fixed, is_missing, standardise

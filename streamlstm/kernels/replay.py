@@ -8,9 +8,9 @@ often as it is drawn, not once, and the batch makes matrix products of matrix-ve
 
 import numpy as np
 
-from ..layout import CLOCK, NetworkViews, Past, layer_weights
 from .batch import head_batch, head_batch_backward, lstm_batch, lstm_batch_backward
 from .jit import jit_part
+from .layout import CLOCK, NetworkViews, Past, layer_weights
 from .loss import loss_gradient
 from .network import update
 

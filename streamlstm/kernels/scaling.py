@@ -8,8 +8,8 @@ scale where it is. From the third such value in a row on, it is the scale that i
 
 import numpy as np
 
-from ..layout import Scaler
 from .jit import jit_inlined
+from .layout import Scaler
 
 MEMORY = 1000.0
 CLIP = 10.0

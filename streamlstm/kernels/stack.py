@@ -6,9 +6,9 @@ second one that begins with layer `num_layers`.
 
 import numpy as np
 
-from ..layout import NetworkViews, inputs_of, layer_d_hs, layer_state, layer_tape, layer_weights
 from .cells import backward, step, work_of
 from .jit import jit_part, jit_view
+from .layout import NetworkViews, inputs_of, layer_d_hs, layer_state, layer_tape, layer_weights
 from .linear import clear, copy, rows_dot
 
 

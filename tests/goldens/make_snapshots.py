@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from streamlstm import LSTMForecaster, LSTMRegressor, snapshot
+from streamlstm import LSTMForecaster, LSTMRegressor
+from streamlstm.snapshots import snapshot
 
 if __name__ == "__main__":
     folder = Path(__file__).parent

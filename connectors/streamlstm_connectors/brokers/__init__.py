@@ -1,0 +1,1 @@
+"""Message brokers: Kafka, MQTT, NATS and Redis."""

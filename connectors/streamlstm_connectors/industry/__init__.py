@@ -1,0 +1,1 @@
+"""Industry: OPC UA."""

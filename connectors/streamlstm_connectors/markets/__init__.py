@@ -1,0 +1,1 @@
+"""Market data: Binance, Coinbase and Kraken, and other venues through ccxt."""

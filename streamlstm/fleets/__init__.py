@@ -1,0 +1,1 @@
+"""Fleets: many streams, a forecaster for each, learned side by side."""

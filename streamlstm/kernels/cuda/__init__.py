@@ -1,0 +1,1 @@
+"""Kernels of fleets on a GPU."""

@@ -1,0 +1,1 @@
+"""Kernels of `LSTMForecaster`: one series, its committee and its intervals."""

@@ -1,0 +1,26 @@
+"""Live runs: ticks from a source, forecasts to a sink.
+
+Connectors are built from the names below; `streamlstm.live.contract` holds the tests that each of
+them has to pass. `LiveRun` and `replay`, which use connectors, are in `streamlstm` itself.
+"""
+
+from .address import Address
+from .batch import Batch, EndOfStream, Rejected, iso
+from .connector import Sink, Source
+from .history import History
+from .payload import PAYLOAD, SHOWN, Fields, Parser
+
+__all__ = [
+    "PAYLOAD",
+    "SHOWN",
+    "Address",
+    "Batch",
+    "EndOfStream",
+    "Fields",
+    "History",
+    "Parser",
+    "Rejected",
+    "Sink",
+    "Source",
+    "iso",
+]

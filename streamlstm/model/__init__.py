@@ -1,0 +1,1 @@
+"""What the estimators share: the network, features, seasons, drift detection."""

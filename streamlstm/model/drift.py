@@ -1,0 +1,40 @@
+"""Drift: errors that have grown for good, as far as one can tell."""
+
+from typing import Any
+
+import numpy as np
+
+from ..kernels.layout import WATCH
+from .river_parts import detector_state, new_detector, restored_detector
+
+LARGEST_ERROR = 10.0  # in mean absolute changes, that the detector sees
+
+
+class DriftWatch:
+    """Shows the errors of a forecaster to river's ADWIN, every WATCH ticks."""
+
+    def __init__(self) -> None:
+        self.events: list[int] = []  # after how many ticks
+        self._detector = new_detector()
+
+    def due(self, ticks: int) -> int:
+        """Ticks to the next look."""
+        return WATCH - ticks % WATCH
+
+    def look(self, errors: np.ndarray, ticks: int) -> bool:
+        """Whether errors have grown; errors: (WATCH,) of the newest ticks, NaN where missing."""
+        grown = False
+        for error in np.minimum(errors, LARGEST_ERROR)[~np.isnan(errors)].tolist():
+            before = self._detector.estimation
+            self._detector.update(error)
+            grown |= self._detector.drift_detected and self._detector.estimation > before
+        if grown:
+            self.events.append(ticks)
+        return grown
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"events": self.events, "detector": detector_state(self._detector)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.events = state["events"]
+        self._detector = restored_detector(*state["detector"])

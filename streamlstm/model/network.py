@@ -1,0 +1,376 @@
+"""The Python side of a network: owns its buffers, gives new inputs weights, tells its layers."""
+
+import zlib
+from collections.abc import Container, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ParameterError
+from ..kernels.batch import BATCH
+from ..kernels.cells import CELLS, initialise, traces_of, traces_size
+from ..kernels.layout import (
+    CLOCK,
+    Settings,
+    aligned_zeros,
+    dense_size,
+    grow,
+    head_views,
+    inputs_of,
+    layer_start,
+    layer_state,
+    layer_tape,
+    layer_weights,
+    memory_size,
+    memory_views,
+    params_size,
+    scratch_size,
+    weights_views,
+    windows_size,
+)
+from ..kernels.loss import LOSSES
+from ..kernels.optimizer import OPTIMIZERS
+from ..kernels.rules import LEARNING, RULES
+from ..kernels.views import matrix
+
+
+def check_learning(cell: str, learning: str, stride: int = 1, replay: int = 0) -> None:
+    """ParameterError unless a network of such cells can learn by this rule."""
+    for name, choice, choices in [("cell", cell, CELLS), ("learning", learning, LEARNING)]:
+        if choice not in choices:
+            raise ParameterError(f"{name} must be one of {', '.join(choices)}, got {choice!r}")
+    if learning == "tbptt":
+        return
+    able = [name for name, file in CELLS.items() if learning == file.FORWARD]
+    if cell not in able:
+        raise ParameterError(f"learning={learning!r} needs cell={' or '.join(map(repr, able))}")
+    if stride != 1 or replay:
+        raise ParameterError(f"learning={learning!r} learns every tick: stride 1 and no replay")
+
+
+def check_number(name: str, number: float) -> None:
+    """ParameterError unless a number is finite and not negative, a norm not 0."""
+    if not 0 <= number < np.inf or (name == "clip_norm" and number == 0):
+        raise ParameterError(f"{name} must be positive and finite, got {number!r}")
+
+
+def check_lookahead(lookahead: int, bidirectional: bool, learning: str, stride: int) -> None:
+    """ParameterError unless a network that learns so can answer `lookahead` ticks late."""
+    if not isinstance(lookahead, int) or isinstance(lookahead, bool) or lookahead < 0:
+        raise ParameterError(f"lookahead must be 0 or a whole number of ticks, got {lookahead!r}")
+    if bidirectional and lookahead == 0:
+        raise ParameterError("bidirectional=True needs a lookahead of at least 1 tick, got 0")
+    if bidirectional and (learning != "tbptt" or stride != 1):
+        raise ParameterError(
+            "bidirectional=True needs learning='tbptt' and stride=1, "
+            f"got {learning!r} and {stride!r}"
+        )
+
+
+def check_settings(
+    hidden_size: int,
+    num_layers: int,
+    window: int,
+    stride: int,
+    learning_rate: float,
+    optimizer: str,
+    loss: str,
+    clip_norm: float,
+    replay: int = 0,
+    weight_decay: float = 0.0,
+    output_size: int = 1,
+    embedding_size: int = 1,
+) -> Settings:
+    """Settings of a network without inputs, or a ParameterError that names what is wrong."""
+    for name, value in [
+        ("hidden_size", hidden_size),
+        ("num_layers", num_layers),
+        ("window", window),
+        ("stride", stride),
+        ("embedding_size", embedding_size),
+    ]:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ParameterError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if stride > window:
+        raise ParameterError(
+            f"stride ({stride}) must not exceed window ({window}): "
+            "a tick's loss has to be sent back before the tick leaves the window"
+        )
+    if not isinstance(replay, int) or isinstance(replay, bool) or replay < 0 or replay % BATCH:
+        raise ParameterError(f"replay must be 0 or a multiple of {BATCH} windows, got {replay!r}")
+    for name, number in [
+        ("learning_rate", learning_rate),
+        ("clip_norm", clip_norm),
+        ("weight_decay", weight_decay),
+    ]:
+        check_number(name, number)
+    for name, choice, choices in [("optimizer", optimizer, OPTIMIZERS), ("loss", loss, LOSSES)]:
+        if choice not in choices:
+            raise ParameterError(f"{name} must be one of {', '.join(choices)}, got {choice!r}")
+    return Settings(
+        input_size=0,
+        hidden_size=hidden_size,
+        output_size=output_size,
+        window=window,
+        stride=stride,
+        loss=LOSSES[loss],
+        optimizer=OPTIMIZERS[optimizer],
+        replay=replay,
+        num_layers=num_layers,
+        traces=0,
+        categories=0,
+        embedding_size=embedding_size,
+        rows=0,
+        lookahead=0,
+        directions=1,
+        learning_rate=float(learning_rate),
+        clip_norm=float(clip_norm),
+        weight_decay=float(weight_decay),
+    )
+
+
+class Network:
+    """Recurrent layers and a Dense head whose inputs have names and may grow in number.
+
+    The head starts at zero, so that an untrained network changes nothing. The weights of an input
+    depend on the seed and its name alone, not on when it appeared. learning: one of `RULES`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        counters: int,
+        seed: int | None,
+        cell: str = "lstm",
+        learning: str = "tbptt",
+    ):
+        self.kind = CELLS[cell].CELL, RULES[learning].RULE
+        if self.kind[1].traces:
+            settings = settings._replace(window=1)
+        # Gradients reach back `window` ticks from the one that is answered for.
+        settings = settings._replace(window=settings.window + settings.lookahead)
+        self.settings = settings
+        self.entropy = int(np.random.SeedSequence(seed).entropy)  # type: ignore[arg-type]
+        self.inputs: list[Hashable] = []
+        self.embedded = 0  # embeddings in use
+        self._lent = False  # whether the weights are another's
+        self.clock = np.zeros(counters, np.int64)
+        self.clock[CLOCK.seed] = zlib.crc32(str(self.entropy).encode())
+        self._allocate()
+        rng = np.random.default_rng(self.entropy)
+        for number, layer in enumerate(self.layers):
+            for weights in layer:
+                if weights.ndim == 2:
+                    first = number % settings.num_layers == 0
+                    rows = len(weights) - (settings.input_size if first else 0)
+                    weights[:rows] = self._initial(rng, rows, weights.shape[1])
+            initialise(self.kind[0], layer)
+
+    def _allocate(self) -> None:
+        cell, s = self.kind[0], self.settings
+        if self.kind[1].traces:
+            I, H = s.input_size, s.hidden_size
+            sizes = traces_size(cell, I, H), traces_size(cell, H, H)
+            self.settings = s = s._replace(traces=layer_start(*sizes, s.num_layers))
+        self.settings_array = np.array(s, np.float64)
+        self.weights = aligned_zeros(3 * params_size(cell, s))
+        self.memory = aligned_zeros(memory_size(cell, s))
+        self._use_scratch(aligned_zeros(scratch_size(cell, s) + windows_size(s)))
+
+    def share_weights(self, other: "Network") -> None:
+        """Use those of another network of the same form, which are then not kept in a pickle."""
+        self.weights, self._lent = other.weights, True
+        self._use_scratch(self.scratch)
+
+    def copy_weights(self, other: "Network") -> None:
+        """Go on by itself from those of another network of the same form."""
+        self.weights[:], self._lent = other.weights, False
+        self.clock[CLOCK.updates] = other.clock[CLOCK.updates]
+
+    def _use_scratch(self, scratch: np.ndarray) -> None:
+        self.scratch = scratch
+        # What every kernel takes.
+        self.buffers = (self.settings_array, self.weights, self.memory, self.scratch, self.clock)
+
+    def work_in(self, other: "Network") -> bool:
+        """Share the scratch space of another network if it is as large; whether it is."""
+        alike = self.scratch.size == other.scratch.size
+        if alike:
+            self._use_scratch(other.scratch)
+        return alike
+
+    def _initial(self, rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+        """Uniform in +-1/sqrt(H), PyTorch's choice: it does not depend on the number of inputs."""
+        bound = self.settings.hidden_size**-0.5
+        return rng.uniform(-bound, bound, (rows, columns))
+
+    @property
+    def output(self) -> np.ndarray:
+        """(K,) of the newest tick."""
+        return memory_views(self.kind[0], self.memory, self.settings).output
+
+    @property
+    def states(self) -> list[np.ndarray]:
+        """(states, H) of each layer of the forward stack, its output h first."""
+        cell, s = self.kind[0], self.settings
+        states = memory_views(cell, self.memory, s).states
+        return [layer_state(cell, states, s, number) for number in range(s.num_layers)]
+
+    @property
+    def layers(self) -> list[Any]:
+        """Views of the layers' weights, see `kernels.cells`."""
+        return self._layers_in(weights_views(self.weights).params)
+
+    @property
+    def head(self) -> Any:
+        """Views of the head's weights, `layout.Head`."""
+        return head_views(self.kind[0], weights_views(self.weights).params, self.settings)
+
+    @property
+    def embeddings(self) -> np.ndarray:
+        """Views of the embeddings, (rows, E), used or not yet."""
+        return self._table_in(weights_views(self.weights).params)
+
+    @property
+    def params(self) -> dict[str, np.ndarray]:
+        """Views of all weights but embeddings, the cell's with the number of their layer.
+
+        Those of the reverse stack end in "_reverse", as in PyTorch.
+        """
+        return self.params_in(weights_views(self.weights).params)
+
+    def params_in(self, buffer: np.ndarray) -> dict[str, np.ndarray]:
+        """The same for any buffer of the form of the parameters."""
+        L = self.settings.num_layers
+        named = {
+            f"{name}_l{number % L}{'_reverse' if number >= L else ''}": weights
+            for number, layer in enumerate(self._layers_in(buffer))
+            for name, weights in layer._asdict().items()
+        }
+        head = head_views(self.kind[0], buffer, self.settings)
+        return {**named, "w_head": head.w, "b_head": head.b}
+
+    def _table_in(self, buffer: np.ndarray) -> np.ndarray:
+        """(rows, E) embeddings in a buffer of the form of the parameters."""
+        s = self.settings
+        return matrix(buffer, dense_size(self.kind[0], s), s.rows, s.embedding_size)
+
+    def _layers_in(self, buffer: np.ndarray) -> list[Any]:
+        numbers = range(self.settings.directions * self.settings.num_layers)
+        return [layer_weights(self.kind[0], buffer, self.settings, n) for n in numbers]
+
+    def _remembered(self) -> list[Any]:
+        """Views of what is remembered, in an order that does not depend on the inputs."""
+        cell, s = self.kind[0], self.settings
+        memory = memory_views(cell, self.memory, s)
+        views: list[Any] = [memory[:6]]
+        for number in range(s.num_layers):
+            views.append(layer_tape(cell, memory.tapes, s, number, s.window))
+            if s.traces:
+                I, H = inputs_of(s, number), s.hidden_size
+                sizes = traces_size(cell, s.input_size, H), traces_size(cell, H, H)
+                start = layer_start(*sizes, number)
+                views.append(traces_of(cell, memory.traces, start, I, H))
+        return views
+
+    def add_inputs(self, names: Sequence[Hashable], categories: Container[Hashable] = ()) -> None:
+        """Append an input for each name, E for those of categories; everything learned stays."""
+        s = self.settings
+        keys: list[Hashable] = []
+        for name in names:
+            numbers = range(s.embedding_size)
+            keys += [(name, number) for number in numbers] if name in categories else [name]
+        inputs = s.input_size + len(keys)
+        found = s.categories + sum(name in categories for name in names)
+        self._resize(s._replace(input_size=inputs, categories=found))
+        first = self.layers[:: s.num_layers]
+        for n, key in enumerate(keys, start=-len(keys)):
+            rng = self._generator(key)
+            for layer in first:
+                layer.w[n] = self._initial(rng, 1, layer.w.shape[1])[0]
+        self.inputs = [*self.inputs, *names]
+
+    def add_embeddings(self, keys: Sequence[Hashable]) -> None:
+        """Give those of the keys embeddings that have none; each depends on seed and key alone.
+
+        Normal with a deviation of 1, as PyTorch's begin. Room grows by doubling.
+        """
+        s, known = self.settings, self.embedded
+        if len(keys) > s.rows:
+            self._resize(s._replace(rows=max(len(keys), 2 * s.rows)))
+        for number in range(known, len(keys)):
+            row = self.embeddings[number]
+            row[:] = self._generator(keys[number]).normal(size=row.size)
+        self.embedded = len(keys)
+
+    def _generator(self, key: Hashable) -> np.random.Generator:
+        return np.random.default_rng([self.entropy, zlib.crc32(repr(key).encode())])
+
+    def add_outputs(self, count: int) -> None:
+        """Append outputs, which start at zero; everything learned so far stays."""
+        self._resize(self.settings._replace(output_size=self.settings.output_size + count))
+
+    def _resize(self, settings: Settings) -> None:
+        """Move everything learned so far into larger buffers."""
+        old_weights, old_memory = weights_views(self.weights), self._remembered()
+        old = [[*self.params_in(buffer).values(), self._table_in(buffer)] for buffer in old_weights]
+        self.settings = settings
+        self._allocate()
+        new = [
+            [*self.params_in(buffer).values(), self._table_in(buffer)]
+            for buffer in weights_views(self.weights)
+        ]
+        for larger, smaller in zip(new, old, strict=True):
+            grow(larger, smaller)
+        for larger, smaller in zip(self._remembered(), old_memory, strict=True):
+            grow(larger, smaller)
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Change the step size of the optimiser."""
+        self.settings = self.settings._replace(learning_rate=float(rate))
+        self.settings_array[:] = self.settings
+
+    def reset_state(self) -> None:
+        """Begin anew as before the first tick, with the weights as they are."""
+        self.memory[:] = 0.0
+        self.clock[CLOCK.ticks] = 0
+
+    def summary(self, title: str) -> str:
+        """Layers, output shapes and parameter counts, laid out as Keras users know them."""
+        name = type(self.kind[0]).__name__
+        H, K, L = self.settings.hidden_size, self.settings.output_size, self.settings.num_layers
+        rows = []
+        if self.settings.categories:
+            size = self.embedded * self.settings.embedding_size
+            rows.append(("embedding (Embedding)", f"({self.settings.embedding_size},)", size))
+        for number, layer in enumerate(self.layers):
+            suffix = f"_{number % L}" if number % L else ""
+            suffix += "_reverse" if number >= L else ""
+            size = sum(weights.size for weights in layer)
+            rows.append((f"{name.lower()}{suffix} ({name})", f"({H},)", size))
+        rows.append(("dense (Dense)", f"({K},)", self.head.w.size + self.head.b.size))
+        total = sum(count for _, _, count in rows)
+        rule = "=" * 56
+        return "\n".join(
+            [
+                f'Model: "{title}"',
+                rule,
+                f"{'Layer (type)':<26}{'Output Shape':<18}{'Param #':>12}",
+                rule,
+                *(f"{layer:<26}{shape:<18}{count:>12,}" for layer, shape, count in rows),
+                rule,
+                f"Total params: {total:,} ({total * 4 / 1024:.2f} KB)",
+                f"Inputs ({len(self.inputs)}): {', '.join(map(str, self.inputs)) or 'none yet'}",
+            ]
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        rebuilt = ("scratch", "buffers", "settings_array", *(["weights"] if self._lent else []))
+        return {name: value for name, value in self.__dict__.items() if name not in rebuilt}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._allocate()
+        self.memory[:] = state["memory"]
+        if not self._lent:
+            self.weights[:] = state["weights"]

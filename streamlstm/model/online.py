@@ -1,0 +1,255 @@
+"""What the estimators share: a network, the columns of their features, and one lock."""
+
+import abc
+import copy
+import threading
+from collections import deque
+from collections.abc import Collection, Container, Hashable
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..kernels.layout import CLOCK, SCALER, Scaler, Settings, scaler_views
+from ..kernels.scaling import CATEGORY
+from .features import Columns, as_column, as_table
+from .network import Network, check_learning, check_lookahead, check_number, check_settings
+
+
+class OnlineModel(abc.ABC):
+    """A network that learns online, safe to share between threads.
+
+    Kernels run without the GIL, so everything that touches the buffers holds the model's lock:
+    threads that share one model take turns, threads with a model each run in parallel.
+    """
+
+    cell: str
+    learning: str
+
+    def _build(
+        self, settings: Settings, counters: int, seed: int | None, cell: str, learning: str
+    ) -> None:
+        self._columns = Columns()
+        self._network = Network(settings, counters, seed, cell, learning)
+        self._kernels = self._entries(cell, learning)
+        self._lock = threading.Lock()
+
+    @staticmethod
+    @abc.abstractmethod
+    def _entries(cell: str, learning: str) -> Any:
+        """The compiled kernels for a cell and a learning rule."""
+
+    @property
+    def _rule(self) -> str:
+        """The learning rule that the kernels are compiled for, one of `kernels.rules.RULES`."""
+        return self.learning
+
+    def summary(self) -> None:
+        """Print layers, output shapes and parameter counts."""
+        print(self._network.summary(type(self).__name__))
+
+    @abc.abstractmethod
+    def _add_features(self, names: list[Hashable]) -> None:
+        """Make room for those of the names that are new."""
+
+    def _row(self, x: dict[Hashable, Any]) -> np.ndarray:
+        """(F,) features of a tick in column order, NaN where absent; new ones get a column."""
+        row = self._columns.known_row(x)
+        if row is None:
+            numbers = self._columns.numbers(x)
+            self._add_features(list(numbers))
+            row = self._columns.row(numbers)
+        return row
+
+    def _array_row(self, x: Any) -> np.ndarray:
+        """(F,) features given as an array, whose columns are named 0, 1, ..."""
+        row = np.array(x, np.float64)
+        if row.ndim != 1:
+            raise InputError(f"expected the features of one tick, (F,), got shape {row.shape}")
+        if not self._columns.index:
+            self._add_features(list(range(row.size)))
+        if row.size != len(self._columns.index) or not self._columns.plain:
+            known = ", ".join(map(repr, self._columns.index)) or "none"
+            raise InputError(f"got an array of {row.size} features, but those known are {known}")
+        return row
+
+    def _state(self) -> dict[str, Any]:
+        """What `__setstate__` takes, not copied; the lock must be held."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_kernels")}
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:  # no copy of a tick half learned
+            return copy.deepcopy(self._state())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._kernels = self._entries(self.cell, self._rule)
+        self._lock = threading.Lock()
+
+
+class FeatureModel(OnlineModel):
+    """A model whose network reads features, numbers and text, with a channel of the scaler each.
+
+    With a lookahead of d ticks targets wait here until the answer is given that they train.
+    """
+
+    _targets = 1  # channels of the scaler before those of the features
+    _missing: Any = np.nan  # a target
+
+    def __init__(
+        self,
+        hidden_size: int = 32,
+        num_layers: int = 1,
+        cell: str = "lstm",
+        learning: str = "tbptt",
+        window: int = 20,
+        stride: int = 1,
+        learning_rate: float = 0.002,
+        optimizer: str = "adam",
+        loss: str = "squared",
+        clip_norm: float = 1.0,
+        scaling: bool = True,
+        embedding_size: int = 16,
+        lookahead: int = 0,
+        bidirectional: bool = False,
+        seed: int | None = 0,
+    ):
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.cell = cell
+        self.learning = learning
+        self.window = window
+        self.stride = stride
+        self.learning_rate = learning_rate
+        self.optimizer = optimizer
+        self.loss = loss  # of a regressor
+        self.clip_norm = clip_norm
+        self.scaling = scaling
+        self.embedding_size = embedding_size
+        self.lookahead = lookahead
+        self.bidirectional = bidirectional
+        self.seed = seed
+        check_learning(cell, learning, stride)
+        check_lookahead(lookahead, bidirectional, learning, stride)
+        settings = check_settings(
+            hidden_size, num_layers, window, stride, learning_rate, optimizer, loss, clip_norm,
+            output_size=self._targets, embedding_size=embedding_size,
+        )  # fmt: skip
+        if bidirectional:
+            settings = settings._replace(lookahead=lookahead, directions=2)
+        self._build(settings, CLOCK.periods, seed, cell, self._rule)
+        self._stats = self._new_stats(self._targets)
+        self._begin()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self._stats.size != SCALER * (self._targets + len(self._columns.index)):
+            raise ValueError("the buffers are not those of this version")
+
+    @property
+    def _rule(self) -> str:
+        return "bidirectional" if self.bidirectional else self.learning
+
+    def _begin(self) -> None:
+        """Begin a sequence: neither ticks nor targets are remembered."""
+        self._network.reset_state()
+        self._waiting = deque([self._missing] * self.lookahead)
+
+    def _delayed(self, targets: Collection[Any]) -> list[Any]:
+        """Targets of the ticks that are answered for now; the newest `lookahead` ones wait."""
+        self._waiting.extend(targets)
+        return [self._waiting.popleft() for _ in targets]
+
+    @property
+    def learning_rate(self) -> float:
+        """Step size of the optimiser; it may be set between ticks, for a schedule."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        check_number("learning_rate", rate)
+        self._learning_rate = rate
+        if hasattr(self, "_network"):
+            with self._lock:
+                self._network.set_learning_rate(rate)
+
+    @property
+    def _scaler(self) -> Scaler:
+        """Views of the statistics: the channels of the targets, then those of the features."""
+        return scaler_views(self._stats, self._stats.size // SCALER)
+
+    def _new_stats(self, channels: int) -> np.ndarray:
+        """Statistics of channels that nothing is known of, or that are not to be scaled."""
+        stats = np.zeros(SCALER * channels)
+        if not self.scaling:
+            scaler = scaler_views(stats, channels)
+            scaler.counts[:], scaler.spread[:] = np.inf, 1.0
+        return stats
+
+    def reset_state(self) -> None:
+        """End a sequence: the next tick is the first of another one.
+
+        The state begins at zero again and no gradient reaches back beyond this point. What waits
+        for the next update is learned now. With a lookahead the last `lookahead` ticks are not
+        answered for and their targets are dropped: to have them, learn as many ticks without a
+        target before.
+        """
+        with self._lock:
+            network = self._network
+            if network.clock[CLOCK.labelled]:
+                self._kernels.flush(*network.buffers)
+            self._begin()
+
+    def _row(self, x: dict[Hashable, Any]) -> np.ndarray:
+        """(F,) features of a tick in column order, NaN where absent; new ones get a column."""
+        row = self._columns.known_row(x)
+        if row is None:
+            values = self._columns.values(x)
+            texts = {name: value for name, value in values.items() if isinstance(value, str)}
+            self._add([name for name, value in values.items() if value == value], texts)
+            row = self._columns.row(values)
+            for name, text in texts.items():
+                self._columns.learn_texts(name, [text])
+            self._network.add_embeddings(self._columns.texts)
+        return row
+
+    def _known_row(self, x: dict[Hashable, Any]) -> np.ndarray:
+        """(F,) features of a tick that is not learned from: those without a column are ignored."""
+        row = self._columns.known_row(x)
+        return self._columns.row(self._columns.values(x)) if row is None else row
+
+    def _matrix(self, X: Any, ticks: int) -> np.ndarray:
+        """(T, F) features of T ticks in column order, NaN where absent; new ones get a column."""
+        table = as_table(X, ticks, as_column)
+        self._columns.check(table)
+        texts = {name for name, column in table.items() if column.dtype == object}
+        self._add(
+            [n for n, column in table.items() if n in texts or (column == column).any()], texts
+        )
+        matrix = self._columns.matrix(table, ticks)
+        self._network.add_embeddings(self._columns.texts)
+        return matrix
+
+    def _add_features(self, names: list[Hashable]) -> None:
+        self._add(names, ())
+
+    def _add(self, names: list[Hashable], categories: Container[Hashable]) -> None:
+        """Make room for those of the features that are new."""
+        new = self._columns.new_names(names)
+        if not new:
+            return
+        self._columns.add(new, categories)
+        self._network.add_inputs(new, categories)
+        self._grow_stats(0, len(new))
+        for name in self._columns.vocabularies:
+            self._scaler.counts[self._targets + self._columns.index[name]] = CATEGORY
+
+    def _grow_stats(self, targets: int, features: int) -> None:
+        """Append channels for so many targets and features."""
+        old, K = self._scaler, self._targets
+        F = old.counts.size - K
+        self._targets = K + targets
+        self._stats = self._new_stats(K + targets + F + features)
+        for larger, smaller in zip(self._scaler, old, strict=True):
+            larger[:K] = smaller[:K]
+            larger[K + targets : K + targets + F] = smaller[K:]

@@ -1,0 +1,1 @@
+"""Replays: a recorded stream forecast tick by tick, scored, reported and plotted."""

@@ -1,0 +1,1 @@
+"""Snapshots: models saved to files and loaded again, equal to the last bit."""

@@ -1,0 +1,119 @@
+"""Kill replays at random points with SIGKILL and let them go on, again and again: KILLS FOLDER.
+
+Forks of one process that has its modules and kernels loaded, so that a run takes a fraction of a
+second. Prints the number of kills and of runs, and fails at the first run that ends otherwise than
+one that was never killed.
+"""
+
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pandas as pd
+from streams import random_walk, seasonal
+
+from streamlstm.cli import commands as cli
+from streamlstm.snapshots import snapshot
+
+TICKS = 20_000
+OPTIONS = [
+    "--preset", "fast", "--hidden-size", "4", "--window", "5", "--features", "walk",
+    "--horizon", "2", "--interval", "0.9", "--json",
+]  # fmt: skip
+LONGEST = 0.4  # seconds before a kill; a run takes about twice as long
+
+
+def replay(*arguments):
+    """Run the command in this process: what it prints."""
+    sys.argv = ["streamlstm", "replay", *map(str, arguments)]
+    with redirect_stdout(io.StringIO()) as printed:
+        try:
+            cli.main()
+        except SystemExit as stop:
+            if stop.code:
+                raise
+    return printed.getvalue()
+
+
+def start(file, folder):
+    """Run in a process of its own: its number."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.chdir(folder)
+            state = ["--state", "state", "--snapshot-every", 500]
+            printed = replay(file, *OPTIONS, *state, "--output", "out.csv")
+            Path("printed").write_text(printed)
+            code = 0
+        finally:
+            os._exit(code)
+    return child
+
+
+def finished(child):
+    """Whether a process came to its end, not killed; it has to succeed then."""
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, -signal.SIGKILL), f"the run ended with {code}"
+    return code == 0
+
+
+def outcome(folder):
+    """What a run leaves, but for how long it took."""
+    newest = max((folder / "state").glob("*.snapshot"))
+    file = snapshot._opened(newest)
+    pairs = [pair for pair in file.header["position"]["dict"] if pair[0] != "seconds"]
+    figures = json.loads((folder / "printed").read_text())
+    del figures["seconds"], figures["ticks_per_second"]
+    return {
+        "forecasts": (folder / "out.csv").read_bytes(),
+        "figures": figures,
+        "model": file.header["model"],
+        "surroundings": pairs,
+        "arrays": bytes(file.arrays),
+    }
+
+
+def main(kills, folder):
+    """Kill runs and compare them until there were so many kills."""
+    file = folder / "stream.csv"
+    times = pd.date_range("2024-01-01", periods=TICKS, freq="h").strftime("%Y-%m-%dT%H:%M:%S")
+    values = seasonal(TICKS)
+    values[TICKS // 2 :] += 3 * random_walk(TICKS - TICKS // 2)
+    frame = pd.DataFrame({"time": times, "load": values, "walk": random_walk(TICKS, 1)})
+    frame.drop(index=[9000, 9001]).to_csv(file, index=False)
+    replay(file, *OPTIONS, "--limit", 300, "--output", os.devnull)  # loads what it takes
+    whole = folder / "whole"
+    whole.mkdir()
+    assert finished(start(file, whole))
+    expected, rng = outcome(whole), random.Random(0)
+    killed = runs = torn = 0
+    while killed < kills:
+        runs += 1
+        part = folder / f"run {runs}"
+        part.mkdir()
+        done = False
+        while not done:
+            child = start(file, part)
+            if killed < kills:
+                time.sleep(rng.uniform(0, LONGEST))
+                os.kill(child, signal.SIGKILL)
+            done = finished(child)
+            killed += not done
+            torn += any(part.glob("state/.*.unfinished"))
+        found = outcome(part)
+        for name, one in expected.items():
+            assert found[name] == one, f"{name} of run {runs}, after {killed} kills in all"
+        shutil.rmtree(part)
+    print(killed, "kills in", runs, "runs,", torn, "while a snapshot was written")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,1 @@
+"""NumPy float64 twins of the kernels: obvious, slow, and what the kernels are tested against."""
