@@ -32,7 +32,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "fast": {"preset": "fast"},
     "fast LSTM": {"preset": "fast", "experts": ("lstm",)},
 }
-LEFT_OUT, ALPHA = 0.1, 0.1
+LEFT_OUT, INTERVAL = 0.1, 0.9
 
 
 def read(path: Path, limit: int | None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -93,7 +93,7 @@ def main() -> None:
             model = LSTMForecaster(**MODELS[name])
             start = time.perf_counter()
             forecasts, bounds = model.learn_many(
-                values, timestamps=times, horizon=horizon, alpha=ALPHA
+                values, timestamps=times, horizon=horizon, interval=INTERVAL
             )
             seconds = time.perf_counter() - start
             figures[path.stem][name] = scores(values, forecasts, bounds) | {

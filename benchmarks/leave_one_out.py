@@ -49,7 +49,7 @@ def score(setting: str, folder: Path, limit: int) -> dict[str, list[float]]:
     for path in sorted(folder.glob("*.csv")):
         values, times = read(path, limit)
         forecasts, bounds = LSTMForecaster(preset="fast").learn_many(
-            values, timestamps=times, horizon=24, alpha=0.1
+            values, timestamps=times, horizon=24, interval=0.9
         )
         figures = scores(values, forecasts, bounds)
         results[path.stem] = [figures["one_step"], figures["path"]]

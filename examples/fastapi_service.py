@@ -5,7 +5,7 @@ Run with `STATE=state uvicorn fastapi_service:app --app-dir examples`, after
 
     curl -X POST localhost:8000/streams/pump1/ticks -H 'content-type: application/json' \
          -d '[{"value": 20.5}, {"value": 21.0, "features": {"pressure": 3.1}}]'
-    curl 'localhost:8000/streams/pump1/forecast?horizon=3&interval=0.1'
+    curl 'localhost:8000/streams/pump1/forecast?horizon=3&interval=0.9'
     curl localhost:8000/metrics
 
 FastAPI runs these endpoints in threads, many at once; the fleet lets them take turns. The service
@@ -92,9 +92,9 @@ def make_app(state: str | None = None) -> FastAPI:
     def forecast(
         key: str,
         horizon: Annotated[int, Query(ge=1, le=1000)] = 1,
-        interval: Annotated[float | None, Query(ge=0.01, lt=1)] = None,
+        interval: Annotated[float | None, Query(ge=0, le=0.99)] = None,
     ):
-        """The next values, and with `interval`, a share of misses, the ends of intervals."""
+        """The next values, and with `interval` the ends of intervals that hold this share of them."""
         try:
             model = app.state.fleet[key]  # a copy: both are of one moment
         except InputError as error:

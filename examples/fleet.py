@@ -33,7 +33,7 @@ def main(stocks=500, days=1257):
     forecasts, bounds = np.empty_like(prices), np.empty((*prices.shape, 2))
     start = time.perf_counter()
     for t, row in enumerate(prices):
-        made, around = fleet.learn_many(names, row, alpha=0.1)
+        made, around = fleet.learn_many(names, row, interval=0.9)
         forecasts[t], bounds[t] = made[:, 0], around[:, :, 0]
     seconds = time.perf_counter() - start
 

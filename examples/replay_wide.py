@@ -28,7 +28,7 @@ def main(path):
     if not path.exists():
         write_stocks(path)
     fleet, score = ForecasterFleet(LSTMForecaster(preset="fast")), FleetScore()
-    for batch, forecasts, bounds in run(fleet, CSVSource(path, wide=True), alpha=0.1):
+    for batch, forecasts, bounds in run(fleet, CSVSource(path, wide=True), interval=0.9):
         score.update(batch.keys, batch.values, forecasts[:, 0], bounds[:, :, 0])
     results = score.results()
     print(fleet_result(results.values()))

@@ -41,7 +41,7 @@ def main():
     print("market    days  MAE  last value's  ratio  in 90% interval")
     for name, values in prices():
         model = LSTMForecaster(season=None)
-        forecasts, intervals = model.learn_many(values, alpha=0.1)
+        forecasts, intervals = model.learn_many(values, interval=0.9)
         last = np.array([np.nan, *values[:-1]])
         for t in range(1, len(last)):
             last[t] = last[t - 1] if np.isnan(last[t]) else last[t]

@@ -384,7 +384,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
         features: Any = None,
         timestamps: Any = None,
         horizon: int = 1,
-        alpha: float | None = None,
+        interval: float | None = None,
     ) -> Any:
         """Forecast, then learn from, each of T ticks: `forecast` and `learn_one` in one call.
 
@@ -399,14 +399,15 @@ class LSTMForecaster(OnlineModel, Forecaster):
             (T,) datetime64 or nanoseconds since 1970; used by `season="auto"`.
         horizon
             Ticks ahead to forecast each time, K.
-        alpha
-            Share of misses of the intervals to return, if any: see `forecast_interval`.
+        interval
+            Share of the values that intervals hold, such as 0.9, to return them too: see
+            `forecast_interval`.
 
         Returns
         -------
         (T, K) array: row t holds the forecasts, made before tick t, of ticks t, t + 1, ...
-        NaN before the first value. With `alpha` a pair of it and of a (T, 2, K) array of the lower
-        and upper ends of intervals.
+        NaN before the first value. With `interval` a pair: this array and a (T, 2, K) array of the
+        lower and upper ends of the intervals.
 
         Raises
         ------
@@ -420,13 +421,13 @@ class LSTMForecaster(OnlineModel, Forecaster):
         times = None if timestamps is None else as_times(timestamps, values.size)
         forecasts = np.empty((values.size, horizon))
         bounds, places = NO_BOUNDS, NO_PLACES
-        if alpha is not None:
-            bounds, places = np.empty((values.size, 2, horizon)), interval_places(alpha)
+        if interval is not None:
+            bounds, places = np.empty((values.size, 2, horizon)), interval_places(interval)
         with self._lock:
             self._add_features(list(table))
             matrix = self._columns.matrix(table, values.size)
             self._learn(forecasts, bounds, places, values, matrix, times)
-        return forecasts if alpha is None else (forecasts, bounds)
+        return forecasts if interval is None else (forecasts, bounds)
 
     def forecast(
         self, horizon: int, xs: Sequence[dict[Hashable, Any]] | None = None
@@ -466,10 +467,10 @@ class LSTMForecaster(OnlineModel, Forecaster):
     def forecast_interval(
         self,
         horizon: int,
-        alpha: float = 0.1,
+        interval: float = 0.9,
         xs: Sequence[dict[Hashable, Any]] | None = None,
     ) -> list[tuple[float, float]]:
-        """Intervals that the next values will lie in, but for a share `alpha` of them.
+        """Intervals that hold a share `interval` of the next values.
 
         Each horizon has quantiles of its own errors so far, corrected with every value that comes,
         so that the share of misses stays right when the stream changes [4]. Horizons beyond the
@@ -480,8 +481,9 @@ class LSTMForecaster(OnlineModel, Forecaster):
         ----------
         horizon
             How many.
-        alpha
-            Share of misses, 0.01 to 1, half of them on either side; 0.1 is a 90% interval.
+        interval
+            Share of the values that the intervals hold, 0 to 0.99; the misses fall on both sides in
+            equal shares.
         xs
             Features that will arrive with these values, as for `forecast`.
 
@@ -492,12 +494,12 @@ class LSTMForecaster(OnlineModel, Forecaster):
         Raises
         ------
         ParameterError
-            If `alpha` is out of range.
+            If `interval` is out of range.
         InputError
             As `forecast`.
 
         """
-        return self._quantiles(horizon, interval_places(alpha), xs)
+        return self._quantiles(horizon, interval_places(interval), xs)
 
     def forecast_quantiles(
         self,
@@ -507,8 +509,8 @@ class LSTMForecaster(OnlineModel, Forecaster):
     ) -> list[tuple[float, ...]]:
         """Values that the next ones will lie below with these probabilities.
 
-        Calibrated like `forecast_interval`, whose ends are the quantiles at `alpha / 2` and
-        `1 - alpha / 2`. The model stays as it is.
+        Calibrated like `forecast_interval`: a 90% interval reaches from the quantile at 0.05 to that
+        at 0.95. The model stays as it is.
 
         Parameters
         ----------
@@ -788,11 +790,15 @@ class LSTMForecaster(OnlineModel, Forecaster):
         committee.weights[:] /= committee.weights.sum(axis=1, keepdims=True)
 
 
-def interval_places(alpha: float) -> np.ndarray:
-    """(2,) places of the two ends of an interval among LEVELS."""
-    if not isinstance(alpha, numbers.Real) or not 2 * LEVELS[0] <= alpha <= 1:
-        raise ParameterError(f"alpha must be from {2 * LEVELS[0]:g} to 1, got {alpha!r}")
-    return _places_of((alpha / 2, 1 - alpha / 2))
+def interval_places(interval: float) -> np.ndarray:
+    """(2,) places among LEVELS of the two ends of intervals that hold this share of the values."""
+    widest = 1 - 2 * LEVELS[0]
+    if not isinstance(interval, numbers.Real) or not 0 <= interval <= widest:
+        raise ParameterError(
+            f"interval, the share of values to hold, must be from 0 to {widest:g}, got {interval!r}"
+        )
+    tail = (1 - float(interval)) / 2
+    return _places_of((tail, 1 - tail))
 
 
 def _places_of(levels: Any) -> np.ndarray:

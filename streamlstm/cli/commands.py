@@ -414,12 +414,11 @@ def run_live(
         "--weights": weights, "--seed": seed,
     }  # fmt: skip
     model: Any = _model(chosen)
-    alpha = None if interval is None else 1 - interval
     if key is not None:
         model = ForecasterFleet(model, weights)
     # A first call loads the kernels, or compiles them and says so, before ticks wait for them.
     two = Batch(np.zeros(2), {}, None, ["", ""], None if key is None else ["", ""])
-    learn(copy.deepcopy(model), two, horizon, alpha)
+    learn(copy.deepcopy(model), two, horizon, interval)
     options = {
         "--source": str(address), "--value": value, "--key": key, "--time": time_field,
         "--features": features, "--bars": bar_span, "--sequence": sequence, **chosen,
@@ -431,7 +430,7 @@ def run_live(
         sink,
         state,
         horizon=horizon,
-        alpha=alpha,
+        interval=interval,
         options=options,
         bars=bars,
         dead_letters=dead_letters,
@@ -541,15 +540,14 @@ def _drive(
 
     task = progress.add_task("", total=1.0, ticks=0)
     ticks, start = 0 if saved is None else saved.ticks, time.perf_counter()
-    alpha = None if interval is None else 1 - interval
     due: Iterable[Batch] = source if bars is None else map(bars.update, source)
     if speed is not None:
         from streamlstm_connectors.files.files import paced
 
         due = paced(due, speed, start=ticks)
-    batches = run(model, due, horizon, limit, alpha)
+    batches = run(model, due, horizon, limit, interval)
     if saved is not None:
-        batches = run(model, saved.rest(due, limit), horizon, None, alpha)
+        batches = run(model, saved.rest(due, limit), horizon, None, interval)
     for batch, forecasts, bounds in batches:
         report.update(batch, forecasts[:, 0], None if bounds is None else bounds[:, :, 0])
         if sink is not None:

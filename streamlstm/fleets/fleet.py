@@ -128,7 +128,7 @@ class ForecasterFleet:
         features: Any = None,
         timestamps: Any = None,
         horizon: int = 1,
-        alpha: float | None = None,
+        interval: float | None = None,
     ) -> Any:
         """Forecast, then learn from, each tick of a round.
 
@@ -137,14 +137,14 @@ class ForecasterFleet:
         keys
             N keys of streams, any of them in any order; a key that comes again brings the next tick
             of its stream. A stream whose key is new begins.
-        values, features, timestamps, horizon, alpha
+        values, features, timestamps, horizon, interval
             Of these ticks, as for `LSTMForecaster.learn_many` with T = N. A feature that is new is
             a feature of all streams from then on, missing where it has not come.
 
         Returns
         -------
         (N, K) array: row n holds the forecasts, made before tick n, of it and the ticks that follow
-        it in its stream; with `alpha`, a pair as `LSTMForecaster.learn_many` gives.
+        it in its stream; with `interval`, a pair as `LSTMForecaster.learn_many` gives.
 
         Raises
         ------
@@ -163,8 +163,8 @@ class ForecasterFleet:
             wanted = dict.fromkeys(keys)
         except TypeError as error:
             raise InputError(f"a key must be hashable: {error}") from error
-        places = NO_PLACES if alpha is None else interval_places(alpha)
-        if alpha is not None:
+        places = NO_PLACES if interval is None else interval_places(interval)
+        if interval is not None:
             self._check_intervals()
         with self._lock:
             self._streams.add_features(list(table))
@@ -173,7 +173,7 @@ class ForecasterFleet:
             rows = np.fromiter(map(self._rows.__getitem__, keys), np.int64, ys.size)
             matrix = self.model._columns.matrix(table, ys.size)
             forecasts, bounds = self._streams.learn(rows, ys, matrix, times, horizon, places)
-        return forecasts if alpha is None else (forecasts, bounds)
+        return forecasts if interval is None else (forecasts, bounds)
 
     def forecast(self, horizon: int, keys: Sequence[Hashable] | None = None) -> np.ndarray:
         """Forecast the next values of streams; the fleet stays as it is.
@@ -200,7 +200,7 @@ class ForecasterFleet:
             return self._streams.forecast(self._rows_of(keys), horizon)
 
     def forecast_interval(
-        self, horizon: int, alpha: float = 0.1, keys: Sequence[Hashable] | None = None
+        self, horizon: int, interval: float = 0.9, keys: Sequence[Hashable] | None = None
     ) -> np.ndarray:
         """Intervals around the forecasts, (S, 2, K): see `LSTMForecaster.forecast_interval`.
 
@@ -212,7 +212,7 @@ class ForecasterFleet:
         """
         with self._lock:
             self._check_intervals()
-            return self._streams.forecast_interval(self._rows_of(keys), horizon, alpha)
+            return self._streams.forecast_interval(self._rows_of(keys), horizon, interval)
 
     def __getitem__(self, key: Hashable) -> LSTMForecaster:
         """A copy of a stream's forecaster, which goes on by itself."""

@@ -142,9 +142,9 @@ class PrivateStreams:
                 forecasts[n] = self.models[row].forecast(horizon)
         return forecasts
 
-    def forecast_interval(self, rows: np.ndarray, horizon: int, alpha: float) -> np.ndarray:
+    def forecast_interval(self, rows: np.ndarray, horizon: int, interval: float) -> np.ndarray:
         """(G, 2, horizon) ends of intervals around them."""
-        bounds = [self.models[row].forecast_interval(horizon, alpha) for row in rows.tolist()]
+        bounds = [self.models[row].forecast_interval(horizon, interval) for row in rows.tolist()]
         return np.array(bounds).reshape(rows.size, horizon, 2).transpose(0, 2, 1)
 
     def learn(

@@ -72,8 +72,8 @@ class LiveRun:
         Directory of the snapshots of this run alone; None for none.
     horizon
         How many values to forecast after each tick, K.
-    alpha
-        Share of misses of intervals to send along; None for none.
+    interval
+        Share of the values that intervals hold, such as 0.9, to send them along; None for none.
     options
         What the course of the run depends on, by name.
     bars
@@ -105,7 +105,7 @@ class LiveRun:
         state: str | Path | None = None,
         *,
         horizon: int = 1,
-        alpha: float | None = None,
+        interval: float | None = None,
         options: dict[str, Any] | None = None,
         bars: Bars | None = None,
         dead_letters: str | Path | None = None,
@@ -119,7 +119,7 @@ class LiveRun:
         self.source = source
         self.sink = sink
         self.horizon = horizon
-        self.alpha = alpha
+        self.interval = interval
         self.metrics = Metrics()
         self._options = options or {}
         self._batch_ticks = batch_ticks
@@ -221,7 +221,7 @@ class LiveRun:
             batch = self._bars.update(batch)
         if len(batch):
             start = time.perf_counter()
-            forecasts, bounds = learn(self.model, batch, self.horizon, self.alpha)
+            forecasts, bounds = learn(self.model, batch, self.horizon, self.interval)
             learned = time.perf_counter()
             self.metrics.learning_seconds += learned - start
             self.metrics.ticks += len(batch)
@@ -358,14 +358,14 @@ class LiveRun:
 
 
 def learn(
-    model: Any, batch: Batch, horizon: int, alpha: float | None = None
+    model: Any, batch: Batch, horizon: int, interval: float | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Let a model learn a batch.
 
     Returns forecasts (T, K) made once each tick was learned, of the values that follow it in its
-    stream, NaN while that has none, and the ends of intervals (T, 2, K), or None without `alpha`.
+    stream, NaN while that has none, and the ends of intervals (T, 2, K); None without `interval`.
     """
-    given = batch.values, batch.features, batch.timestamps, horizon, alpha
+    given = batch.values, batch.features, batch.timestamps, horizon, interval
     keys = batch.keys
     if keys is None:
         made = model.learn_many(*given)
@@ -383,7 +383,7 @@ def learn(
         earlier, following = np.array(pairs, np.int64).reshape(-1, 2).T
 
     of = {} if keys is None else {"keys": list(last)}
-    before, bounds = (made, None) if alpha is None else made
+    before, bounds = (made, None) if interval is None else made
     without = ~np.isfinite(batch.values[newest]) & np.isnan(before[newest, 0])
 
     def after(before: np.ndarray, made_last: Any) -> np.ndarray:
@@ -396,6 +396,6 @@ def learn(
 
     forecasts = after(before, model.forecast(horizon, **of))
     if bounds is not None:
-        ends = np.array(model.forecast_interval(horizon, alpha, **of))
+        ends = np.array(model.forecast_interval(horizon, interval, **of))
         bounds = after(bounds, ends.T if keys is None else ends)
     return forecasts, bounds

@@ -15,13 +15,13 @@ def run(
     source: Iterable[Batch],
     horizon: int = 1,
     limit: int | None = None,
-    alpha: float | None = None,
+    interval: float | None = None,
 ) -> Iterator[tuple[Batch, np.ndarray, np.ndarray | None]]:
     """Let the model forecast and learn each tick of a source, at most `limit` of them.
 
     Yields each batch with its forecasts, (T, horizon), each row made before its tick was seen, and
-    the lower and upper ends of intervals around them that miss a share `alpha`, (T, 2, horizon), or
-    None without `alpha`. A source of several streams needs a fleet, and a fleet such a source;
+    the lower and upper ends of intervals that hold a share `interval` of the values, (T, 2,
+    horizon), or None without `interval`. A source of several streams needs a fleet, and a fleet such a source;
     anything else raises an InputError.
     """
     left = limit
@@ -29,14 +29,14 @@ def run(
         if left is not None:
             batch = batch.part(0, left)
             left -= len(batch)
-        given = batch.values, batch.features, batch.timestamps, horizon, alpha
+        given = batch.values, batch.features, batch.timestamps, horizon, interval
         if isinstance(model, ForecasterFleet) and batch.keys is not None:
             made = model.learn_many(batch.keys, *given)
         elif isinstance(model, LSTMForecaster) and batch.keys is None:
             made = model.learn_many(*given)
         else:
             raise InputError("several streams need a ForecasterFleet, and one an LSTMForecaster")
-        forecasts, bounds = (made, None) if alpha is None else made
+        forecasts, bounds = (made, None) if interval is None else made
         yield batch, forecasts, bounds
         if left == 0:
             return

@@ -108,7 +108,7 @@ def test_intervals_are_those_of_the_model(streamlstm, stream, tmp_path):
     assert list(frame) == ["timestamp", "value", *names]
     times = pd.to_datetime(rows["time"]).to_numpy()
     model = LSTMForecaster(preset="fast")
-    forecasts, bounds = model.learn_many(rows["load"], None, times, horizon=2, alpha=0.2)
+    forecasts, bounds = model.learn_many(rows["load"], None, times, horizon=2, interval=0.8)
     columns = {"forecast": forecasts, "lower": bounds[:, 0], "upper": bounds[:, 1]}
     for name, made in columns.items():
         np.testing.assert_allclose(frame[name], made[:, 0])

@@ -324,7 +324,7 @@ def test_forecasts_carry_keys_times_and_intervals(server, client, topic):
     assert client.send(topic, [json.dumps(message)], "x")
     model = ForecasterFleet(LSTMForecaster(hidden_size=4, window=5, preset="fast", season=None))
     source = source_of(server, topic, fields=Fields("load", key="site", time="at"))
-    learn(LiveRun(model, source, sink_of(server, topic), alpha=0.2, horizon=2), 1)
+    learn(LiveRun(model, source, sink_of(server, topic), interval=0.8, horizon=2), 1)
     (found,) = sent(client, topic, 1)
     assert (found["key"], found["time"]) == ("x", 1704067200000000000)
     assert [len(found[name]) for name in ("forecast", "lower", "upper")] == [2, 2, 2]

@@ -264,7 +264,7 @@ def test_forecasts_carry_keys_times_and_intervals(server, client):
     client.send("ticks.x", [json.dumps(record).encode()])
     model = ForecasterFleet(LSTMForecaster(hidden_size=4, window=5, preset="fast", season=None))
     source, sink = source_of(server, fields=fields), sink_of(server)
-    learn(LiveRun(model, source, sink, alpha=0.2, horizon=2), 1)
+    learn(LiveRun(model, source, sink, interval=0.8, horizon=2), 1)
     ((subject, found),) = client.received("FORECASTS")
     assert subject == "forecasts.x%20y%2Ez%2A%3E"
     assert found["id"].startswith("1-")

@@ -151,7 +151,7 @@ def test_forecasts_carry_keys_times_and_intervals(server, client):
     client.xadd("ticks", {"site": "x", "load": "1.5", "at": "2024-01-01T00:00:00Z"})
     model = ForecasterFleet(LSTMForecaster(hidden_size=4, window=5, preset="fast", season=None))
     source, sink = source_of(server, fields=fields), sink_of(server)
-    learn(LiveRun(model, source, sink, alpha=0.2, horizon=2), 1)
+    learn(LiveRun(model, source, sink, interval=0.8, horizon=2), 1)
     ((_, found),) = client.xrange("forecasts")
     assert found["id"] == client.xrange("ticks")[0][0]
     assert (found["key"], found["time"]) == ("x", "1704067200000000000")

@@ -70,9 +70,9 @@ def test_intervals_follow_the_reference(season):
         if tick > 0:
             twin.learn(y)
             twin.issue(model.forecast(10))
-            alpha = (0.01, 0.1, 0.37, 0.8)[tick % 4]
-            bounds = model.forecast_interval(10, alpha)
-            assert relative_error(bounds, twin.bounds(alpha)) < 1e-9
+            interval = (0.99, 0.9, 0.63, 0.2)[tick % 4]
+            bounds = model.forecast_interval(10, interval)
+            assert relative_error(bounds, twin.bounds(1 - interval)) < 1e-9
     intervals = model._series.intervals
     for k, tracker in enumerate(twin.trackers):
         assert relative_error(intervals.quantiles[k], tracker.q) < 1e-9
@@ -82,22 +82,22 @@ def test_intervals_follow_the_reference(season):
 
 @pytest.mark.parametrize("name", STREAMS)
 @pytest.mark.parametrize(
-    ("alpha", "one_step", "twelve_steps"),
-    [(0.5, 0.02, 0.06), (0.2, 0.02, 0.05), (0.1, 0.015, 0.03), (0.01, 0.01, 0.025)],
+    ("interval", "one_step", "twelve_steps"),
+    [(0.5, 0.02, 0.06), (0.8, 0.02, 0.05), (0.9, 0.015, 0.03), (0.99, 0.01, 0.025)],
 )
-def test_as_many_values_as_promised_lie_within(name, alpha, one_step, twelve_steps):
+def test_as_many_values_as_promised_lie_within(name, interval, one_step, twelve_steps):
     values = STREAMS[name]
-    _, bounds = small(name).learn_many(values, horizon=12, alpha=alpha)
+    _, bounds = small(name).learn_many(values, horizon=12, interval=interval)
     for ahead, room in [(1, one_step), (12, twelve_steps)]:
         share = coverage(values, bounds, ahead)
-        assert share > 1 - alpha - room
+        assert share > interval - room
         if name != "constant stretches":  # whose errors are often nought, within any interval
-            assert share < 1 - alpha + room
+            assert share < interval + room
 
 
 def test_intervals_are_wide_where_errors_are_large():
     values = noisy_season()
-    _, bounds = small("season").learn_many(values, alpha=0.1)
+    _, bounds = small("season").learn_many(values, interval=0.9)
     width = np.diff(bounds[1000:, :, 0], axis=1)[: 24 * 120].reshape(-1, 24).mean(0)
     deviation = 1 + 0.9 * np.sin(2 * np.pi * np.arange(1000, 1024) / 24)
     assert np.corrcoef(width, deviation)[0, 1] > 0.95
@@ -166,38 +166,41 @@ def test_the_bound_is_not_far_from_what_an_adversary_reaches():
 
 
 def test_ends_are_ordered_and_intervals_nested():
-    values, alphas = with_holes(noisy_season(), 0.1)[:1500], (0.01, 0.013, 0.05, 0.1, 0.3, 0.5, 1.0)
-    bounds = [small("season").learn_many(values, horizon=20, alpha=a)[1][2:] for a in alphas]
+    values = with_holes(noisy_season(), 0.1)[:1500]
+    shares = (0.99, 0.987, 0.95, 0.9, 0.7, 0.5, 0.0)
+    bounds = [small("season").learn_many(values, horizon=20, interval=s)[1][2:] for s in shares]
     room = 1e-12 * np.nanmax(np.abs(values))
     for outer, inner in itertools.pairwise(bounds):
         assert np.all(outer[:, 0] <= inner[:, 0] + room)
         assert np.all(outer[:, 1] >= inner[:, 1] - room)
     assert np.all(bounds[-2][:, 0] <= bounds[-2][:, 1])
-    assert np.array_equal(bounds[-1][:, 0], bounds[-1][:, 1])  # of misses alone: the median
+    assert np.array_equal(
+        bounds[-1][:, 0], bounds[-1][:, 1]
+    )  # an interval that holds nothing is the median
 
 
 def test_nothing_ever_happens():
-    _, bounds = small().learn_many(np.full(300, 5.0), horizon=12, alpha=0.01)
+    _, bounds = small().learn_many(np.full(300, 5.0), horizon=12, interval=0.99)
     assert np.all(bounds[1:] == 5.0)
 
 
 def test_intervals_close_when_a_stream_stands_still():
     values = np.concatenate([noise()[:1000], np.full(5000, 3.0)])
     model = small(experts=("last",))
-    _, bounds = model.learn_many(values, horizon=12, alpha=0.1)
+    _, bounds = model.learn_many(values, horizon=12, interval=0.9)
     width = bounds[:, 1] - bounds[:, 0]
     assert width[500:1000].min() > 1
     assert np.all(width[-1] == 0)
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.0099, 1.01, -0.1, np.nan, "0.1", None])
-def test_a_share_out_of_range_is_named(alpha):
+@pytest.mark.parametrize("interval", [1.0, 0.991, -0.01, 1.1, np.nan, "0.9", None])
+def test_a_share_out_of_range_is_named(interval):
     model = small()
-    with pytest.raises(ParameterError, match="alpha"):
-        model.forecast_interval(2, alpha)
-    if alpha is not None:
-        with pytest.raises(ParameterError, match="alpha"):
-            model.learn_many([1.0], alpha=alpha)
+    with pytest.raises(ParameterError, match="interval"):
+        model.forecast_interval(2, interval)
+    if interval is not None:
+        with pytest.raises(ParameterError, match="interval"):
+            model.learn_many([1.0], interval=interval)
 
 
 def test_before_the_first_value_there_are_zeros():
@@ -205,7 +208,7 @@ def test_before_the_first_value_there_are_zeros():
     assert model.forecast_interval(3) == [(0.0, 0.0)] * 3
     model.learn_one(np.nan)
     assert model.forecast_interval(2, 0.5) == [(0.0, 0.0)] * 2
-    _, bounds = small().learn_many([np.nan, 7.0, 7.0], alpha=0.1)
+    _, bounds = small().learn_many([np.nan, 7.0, 7.0], interval=0.9)
     assert np.isnan(bounds[:2]).all()
     assert np.array_equal(bounds[2], [[7.0], [7.0]])
 
@@ -214,7 +217,7 @@ def test_before_the_first_value_there_are_zeros():
 def test_both_ways_to_intervals_agree_tick_for_tick(horizon):
     values, feature = with_holes(noisy_season())[:400], random_walk(400)
     chunks, loop = small("season"), small("season")
-    forecasts, bounds = chunks.learn_many(values, {"f": feature}, None, horizon, alpha=0.07)
+    forecasts, bounds = chunks.learn_many(values, {"f": feature}, None, horizon, interval=0.93)
     for tick, y in enumerate(values):
         if np.isfinite(forecasts[tick, 0]):
             assert loop.forecast(horizon) == forecasts[tick].tolist()
@@ -226,7 +229,7 @@ def test_both_ways_to_intervals_agree_tick_for_tick(horizon):
 def test_intervals_do_not_change_forecasts():
     values = seasonal(500)
     alone = small("season").learn_many(values, horizon=4)
-    forecasts, _ = small("season").learn_many(values, horizon=4, alpha=0.2)
+    forecasts, _ = small("season").learn_many(values, horizon=4, interval=0.8)
     assert np.array_equal(alone, forecasts, equal_nan=True)
 
 

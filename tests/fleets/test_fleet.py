@@ -73,9 +73,9 @@ def test_equals_single_forecasters_to_the_last_bit(parameters, threads):
         [copy.deepcopy(model) for _ in range(S)],
     )
     for keys, _, ys in rounds(values):
-        forecasts, bounds = fleet.learn_many(keys, ys, horizon=2, alpha=0.1)
+        forecasts, bounds = fleet.learn_many(keys, ys, horizon=2, interval=0.9)
         for n, (key, y) in enumerate(zip(keys, ys, strict=True)):
-            row, around = singles[key].learn_many([y], horizon=2, alpha=0.1)
+            row, around = singles[key].learn_many([y], horizon=2, interval=0.9)
             assert np.array_equal(forecasts[n], row[0], equal_nan=True)
             assert np.array_equal(bounds[n], around[0], equal_nan=True)
     for horizon in (3, 5):

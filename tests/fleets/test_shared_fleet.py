@@ -42,8 +42,8 @@ def test_a_single_stream_equals_a_forecaster_to_the_last_bit(parameters):
     model, values = small(drift=False, **parameters), values_of()[:, 0]
     fleet, single = shared(model), copy.deepcopy(model)
     for y in values:
-        made, around = fleet.learn_many(["a"], [y], horizon=2, alpha=0.2)
-        expected, bounds = single.learn_many([y], horizon=2, alpha=0.2)
+        made, around = fleet.learn_many(["a"], [y], horizon=2, interval=0.8)
+        expected, bounds = single.learn_many([y], horizon=2, interval=0.8)
         assert np.array_equal(made, expected, equal_nan=True)
         assert np.array_equal(around, bounds, equal_nan=True)
     assert fleet.forecast(5).tolist() == [single.forecast(5)]

@@ -347,7 +347,7 @@ def test_a_fleet_on_the_device_answers_as_on_the_cpu(monkeypatch, tmp_path):
     del fleet["b"]
     assert fleet.keys == ["a"]
     with pytest.raises(ParameterError, match="keeps no intervals"):
-        fleet.learn_many(["c"], [1.0], alpha=0.1)
+        fleet.learn_many(["c"], [1.0], interval=0.9)
     assert "c" not in fleet
     expected = [single.learn_many([y])[0, 0] for y in values[:4]]
     made = [fleet.learn_many(["c"], [y], {"f": [np.nan]})[0, 0] for y in values[:4]]

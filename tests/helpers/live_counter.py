@@ -24,7 +24,7 @@ class Counter:
         self.values = []
         self._lock = threading.Lock()
 
-    def learn_many(self, keys, values, features, timestamps, horizon, alpha):
+    def learn_many(self, keys, values, features, timestamps, horizon, interval):
         self.values += map(int, values)
         return np.column_stack([values] * horizon)
 

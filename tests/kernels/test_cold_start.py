@@ -79,7 +79,7 @@ forecaster.learn_one(1, {"a": 2, "b": True})
 forecaster.forecast(5, [{"a": 1.0}] * 5)
 forecaster.forecast_interval(5, 0.2)
 forecaster = LSTMForecaster(preset="fast", known_features=("a",))
-forecaster.learn_many([1.0, 2.0, 4.0], {"a": [1, 2, 3]}, horizon=2, alpha=0.2)
+forecaster.learn_many([1.0, 2.0, 4.0], {"a": [1, 2, 3]}, horizon=2, interval=0.8)
 forecaster.learn_one(1.0, {"a": 2.0})
 forecaster.forecast(2, [{"a": 1.0}] * 2)
 forecaster.experts_
@@ -90,7 +90,7 @@ regressor.predict_one({})
 for weights in ("private", "shared"):
     fleet = ForecasterFleet(LSTMForecaster(preset="fast", season=4), weights)
     fleet.learn_many(["a", "b", "a"], [1, 2, 3], {"x": [1, 2, 3]}, horizon=2)
-    fleet.learn_many(["a"], [1.0], alpha=0.2)
+    fleet.learn_many(["a"], [1.0], interval=0.8)
     fleet.forecast(3)
 print(before, kernels())
 """

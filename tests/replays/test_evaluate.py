@@ -165,7 +165,7 @@ def test_coverage_of_normal_noise():
 
 def test_an_interval_of_width_zero_holds_its_value():
     total = Score()
-    forecasts, bounds = LSTMForecaster().learn_many(np.ones(50), alpha=0.1)
+    forecasts, bounds = LSTMForecaster().learn_many(np.ones(50), interval=0.9)
     total.update(np.ones(50), forecasts[:, 0], bounds[:, :, 0])
     assert (total.result().coverage, total.result().interval_width) == (1.0, 0.0)
 
