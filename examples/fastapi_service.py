@@ -94,7 +94,7 @@ def make_app(state: str | None = None) -> FastAPI:
         horizon: Annotated[int, Query(ge=1, le=1000)] = 1,
         interval: Annotated[float | None, Query(ge=0, le=0.99)] = None,
     ):
-        """The next values, and with `interval` the ends of intervals that hold this share of them."""
+        """The next values; with `interval`, the ends of intervals that hold this share of them."""
         try:
             model = app.state.fleet[key]  # a copy: both are of one moment
         except InputError as error:

@@ -509,8 +509,8 @@ class LSTMForecaster(OnlineModel, Forecaster):
     ) -> list[tuple[float, ...]]:
         """Values that the next ones will lie below with these probabilities.
 
-        Calibrated like `forecast_interval`: a 90% interval reaches from the quantile at 0.05 to that
-        at 0.95. The model stays as it is.
+        Calibrated like `forecast_interval`: a 90% interval reaches from the quantile at 0.05 to
+        that at 0.95. The model stays as it is.
 
         Parameters
         ----------

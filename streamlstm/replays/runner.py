@@ -21,8 +21,8 @@ def run(
 
     Yields each batch with its forecasts, (T, horizon), each row made before its tick was seen, and
     the lower and upper ends of intervals that hold a share `interval` of the values, (T, 2,
-    horizon), or None without `interval`. A source of several streams needs a fleet, and a fleet such a source;
-    anything else raises an InputError.
+    horizon), or None without `interval`. A source of several streams needs a fleet, and a fleet
+    such a source; anything else raises an InputError.
     """
     left = limit
     for batch in source:

@@ -176,7 +176,7 @@ def test_ends_are_ordered_and_intervals_nested():
     assert np.all(bounds[-2][:, 0] <= bounds[-2][:, 1])
     assert np.array_equal(
         bounds[-1][:, 0], bounds[-1][:, 1]
-    )  # an interval that holds nothing is the median
+    )  # the median
 
 
 def test_nothing_ever_happens():
