@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..errors import ParameterError
+from ..snapshots.directory import Snapshots
 from ..snapshots.runs import SECONDS, check_run, refuse
-from ..snapshots.snapshot import Snapshots
 from .bars import Bars
 from .batch import Batch, EndOfStream, Rejected
 from .connector import Sink, Source

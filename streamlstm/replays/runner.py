@@ -1,6 +1,7 @@
 """Drives a forecaster or a fleet through a source, live or replayed: batches are the same."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,7 @@ def run(
         if left is not None:
             batch = batch.part(0, left)
             left -= len(batch)
+        made: Any
         given = batch.values, batch.features, batch.timestamps, horizon, interval
         if isinstance(model, ForecasterFleet) and batch.keys is not None:
             made = model.learn_many(batch.keys, *given)

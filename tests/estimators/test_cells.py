@@ -5,6 +5,7 @@ import pytest
 from kernel_calls import last_grads, outputs_of, random_network, relative_error
 from reference.cells import StackedNetwork
 from reference.networks import Optimizer
+from streams import stream
 
 from streamlstm import LSTMClassifier, LSTMForecaster, LSTMRegressor
 from streamlstm.errors import ParameterError
@@ -12,11 +13,6 @@ from streamlstm.kernels.cells import CELLS
 
 FORWARD = [(name, file.FORWARD) for name, file in CELLS.items() if file.FORWARD]
 T = 40
-
-
-def stream(I, K, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=(T, I)).astype(np.float32), rng.normal(size=(T, K)).astype(np.float32)
 
 
 @pytest.mark.parametrize("cell", CELLS)

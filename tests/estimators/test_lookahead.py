@@ -8,7 +8,7 @@ from finite_differences import finite_differences
 from kernel_calls import last_grads, outputs_of, random_network, relative_error
 from reference.cells import BidirectionalNetwork
 from reference.networks import Optimizer
-from test_cells import stream
+from streams import stream
 
 from streamlstm import LSTMClassifier, LSTMForecaster, LSTMRegressor
 from streamlstm.errors import ParameterError

@@ -24,3 +24,20 @@ def mase(values, forecasts, ahead=1):
     came = values[start + ahead - 1 :]
     error = np.abs(came - forecasts[start:end]).mean()
     return error / np.abs(came - values[start - 1 : end - 1]).mean()
+
+
+S, T = 7, 150
+
+
+def values_of(seed=0):
+    """(T, S) walks around a season, with a few values that are missing or not finite."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(T, S)).cumsum(axis=0) + 5 * np.sin(np.arange(T) / 6 * np.pi)[:, None]
+    values[rng.random((T, S)) < 0.02] = np.nan
+    values[40, 2], values[:9, 3] = np.inf, np.nan
+    return values
+
+
+def stream(I, K, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(T, I)).astype(np.float32), rng.normal(size=(T, K)).astype(np.float32)
