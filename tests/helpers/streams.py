@@ -38,6 +38,7 @@ def values_of(seed=0):
     return values
 
 
-def stream(I, K, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=(T, I)).astype(np.float32), rng.normal(size=(T, K)).astype(np.float32)
+def inputs_and_targets(I, K, ticks=40):
+    """(ticks, I) inputs and (ticks, K) targets, all of them noise."""
+    rng = np.random.default_rng(0)
+    return tuple(rng.normal(size=(ticks, width)).astype(np.float32) for width in (I, K))
