@@ -14,8 +14,7 @@ html_title = f"streamlstm {release}"
 html_show_sourcelink = False
 myst_heading_anchors = 3
 
-# API pages: names as people import them, docstrings in numpy style, types from the annotations.
-add_module_names = False
+# API pages: docstrings in numpy style, types from the annotations.
 autodoc_default_options = {
     "members": True,
     "inherited-members": "Base, Classifier, Forecaster, MultiTargetRegressor, Regressor",  # river's

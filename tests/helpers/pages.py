@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from markdown_it import MarkdownIt
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
     *sorted(path for path in ROOT.glob("docs/**/*.md") if "_build" not in path.parts),
