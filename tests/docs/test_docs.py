@@ -5,11 +5,9 @@ blocks of `sh` run if they begin with `streamlstm`. ```python notest is left out
 a comment before the block gives: <!-- needs a broker -->.
 """
 
-import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pages
 import pytest
@@ -24,11 +22,10 @@ TESTED = [
 
 
 def shell(command, directory):
-    commands = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    ours = f'streamlstm() {{ "{sys.executable}" -m streamlstm "$@"; }}\n'
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", command],
+        ["bash", "-euo", "pipefail", "-c", ours + command],
         cwd=directory,
-        env={**os.environ, "PATH": commands, "NO_COLOR": "1"},
         capture_output=True,
         text=True,
         timeout=600,

@@ -21,6 +21,7 @@ from streamlstm import (
 )
 from streamlstm.errors import InputError, StreamLSTMError
 from streamlstm.live import Address, Batch, EndOfStream, Fields, Sink, Source
+from streamlstm.live.iterable import IterableSource
 from streamlstm.snapshots import Snapshots
 
 
@@ -73,7 +74,9 @@ def snapshots(model: LSTMForecaster, folder: Path) -> LSTMForecaster:
 
 def scores(file: Path) -> None:
     report = replay(file, target="flow", time="t", interval=0.9, horizon=2)
-    print(report.results)
+    print(report, report.figures["mase"])
+    for name, result in report.results.items():
+        print(name, result.mase, result.coverage)
     for step in evaluate(LSTMForecaster(season=4), [1.0, 2.0] * 50, horizon=2):
         print(step.mae, step.mase)
 
@@ -130,11 +133,9 @@ def live(folder: Path) -> int:
     LiveRun(LSTMForecaster(hidden_size=8), source, sink, folder / "a", interval=0.9).run(limit=10)
     run = LiveRun(
         ForecasterFleet(LSTMForecaster(hidden_size=8, preset="fast")),
-        readings(),
+        IterableSource(readings(), Fields("flow", key="pump")),
         f"sqlite:///{folder}/out.db",
         state=folder / "b",
-        value="flow",
-        key="pump",
         horizon=3,
     )
     run.run()
