@@ -544,7 +544,7 @@ def _drive(
     alpha = None if interval is None else 1 - interval
     due: Iterable[Batch] = source if bars is None else map(bars.update, source)
     if speed is not None:
-        from streamlstm_connectors.files.files import paced
+        from streamlstm_connectors.files.pace import paced
 
         due = paced(due, speed, start=ticks)
     batches = run(model, due, horizon, limit, alpha)

@@ -176,10 +176,10 @@ def test_no_message_ends_a_run(server, poison):
 @pytest.mark.parametrize(
     ("address", "fields", "message"),
     [
-        ("ccxt://nowhere/BTC/USDT", FIELDS, "streams nothing from 'nowhere'"),
-        ("ccxt:///BTC/USDT", FIELDS, "streams nothing from None"),
+        ("ccxt://nowhere/BTC/USDT", FIELDS, "ccxt has no streams of 'nowhere'"),
+        ("ccxt:///BTC/USDT", FIELDS, "ccxt has no streams of None"),
         ("ccxt://binance/", FIELDS, "names no symbol"),
-        ("ccxt://binance/BTC/USDT?channel=trade", FIELDS, "'trade' is no channel"),
+        ("ccxt://binance/BTC/USDT?channel=trade", FIELDS, "unknown channel 'trade'"),
         ("ccxt://binance/BTC/USDT", Fields("bid"), "has no field 'bid'"),
         ("ccxt://binance/BTC/USDT,ETH/USDT", Fields("price"), "several symbols"),
     ],
@@ -191,7 +191,7 @@ def test_addresses_and_fields_are_checked_before_connecting(address, fields, mes
 
 def test_symbols_are_checked_when_connected(server):
     source = source_of("XRP/USDT")
-    with pytest.raises(ParameterError, match="there is no symbol 'XRP/USDT'"):
+    with pytest.raises(ParameterError, match="the venue has no symbol 'XRP/USDT'"):
         source.open(None)
     source.close()
     with pytest.raises(ConnectionError, match="not connected"):
@@ -218,9 +218,9 @@ def test_a_symbol_that_is_lost_beside_one_that_goes_on_is_a_lost_connection(
     source = source_of("BTC/USDT,ETH/USDT")
     source.open(None)
     assert set(read(source, 10)[0].keys) <= {"BTC/USDT", "ETH/USDT"}
-    wait_until(lambda: source._waiting.qsize() > 10)
+    wait_until(lambda: source._arrived.qsize() > 10)
     server.trade(1)
-    wait_until(lambda: source._waiting.qsize() > 200)  # the error is between ticks
+    wait_until(lambda: source._arrived.qsize() > 200)  # the error is between ticks
     with pytest.raises(ConnectionError, match="ccxt://binance"):
         read(source, 10**9)
     source.close()

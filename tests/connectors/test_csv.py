@@ -108,7 +108,7 @@ def test_missing_and_infinite_values_are_nan(write):
 def test_repeated_timestamps_are_ticks_of_their_own_and_reported(write):
     source = CSVSource(write("time,y\n2024-01-01,1\n2024-01-01,2\n2024-01-02,3\n"))
     assert read(source)[0] == [1.0, 2.0, 3.0]
-    assert source.warnings == ["1 timestamps repeat the one before; each is a tick"]
+    assert source.warnings == ["1 timestamp equals the one before it; each row is a tick"]
 
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 3, 100])
@@ -117,7 +117,7 @@ def test_backward_timestamps_are_taken_in_file_order_and_reported(write, batch_r
     source = CSVSource(path, batch_rows=batch_rows)
     assert read(source)[0] == [1.0, 2.0, 3.0, 4.0]
     (warning,) = source.warnings
-    assert "2 timestamps go backward" in warning
+    assert "2 timestamps are earlier than the one before it" in warning
     assert "data.csv line 5, column 'time'" in warning
 
 
@@ -125,7 +125,7 @@ def test_backward_timestamps_are_taken_in_file_order_and_reported(write, batch_r
 def test_an_incomplete_last_line_is_left_out_and_reported(write, batch_rows):
     source = CSVSource(write("time,y\n2024-01-01,1\n2024-01-02,2\n2024-01"), batch_rows=batch_rows)
     assert read(source)[0] == [1.0, 2.0]
-    assert source.warnings == ["the last line is incomplete and left out"]
+    assert source.warnings == ["the last line is incomplete and was skipped"]
 
 
 @pytest.mark.parametrize("rest", ["", "\n  ", 100_000 * "x"])
@@ -146,7 +146,7 @@ def test_a_complete_last_line_needs_no_line_end(write, rest):
         ("time,y\n2024-01-01,1\n", {"target": "z"}, "no column 'z'; its columns are time, y"),
         ("time,y\n2024-01-01,1\n", {"time": "t"}, "no column 't'"),
         ("time,y\n2024-01-01,1\n", {"features": ["f"]}, "no column 'f'"),
-        ("time,y\n2024-01-01,1\n", {"target": "time"}, "is the time, not a number"),
+        ("time,y\n2024-01-01,1\n", {"target": "time"}, "is the time; it cannot also be"),
         ("time,y\n2024-01-01,a\n", {}, "no column of numbers to forecast among time, y"),
         ("y\n1\ntwo\n", {"target": "y"}, "data.csv line 3, column 'y': 'two' is not a number"),
         ("y,a\n1,1\n\n2,x\n", {"features": ["a"]}, "line 4, column 'a': 'x' is not a number"),
@@ -234,7 +234,7 @@ def test_wide_a_row_is_a_tick_of_each_column(write, batch_rows):
     assert np.array_equal(values, [10, np.nan, np.nan, 21, 12, 22], equal_nan=True)
     assert times == [SECOND, SECOND, 2 * SECOND, 2 * SECOND, 2 * SECOND, 2 * SECOND]
     assert [tick[4] for tick in ticks_of(source)] == [5, 5, 6, 6, 7, 7]
-    assert source.warnings == ["1 timestamps repeat the one before; each is a tick"]
+    assert source.warnings == ["1 timestamp equals the one before it; each row is a tick"]
     sizes = {None: 6, 1: 2, 2: 2, 3: 2, 5: 4, 100: 6}
     assert len(batches[0]) == sizes[batch_rows]
 
@@ -276,7 +276,9 @@ def test_a_key_names_the_stream_of_each_row(write, batch_rows):
     assert [tick[2] for tick in ticks] == [10, 20, 21, 11, 1, 22]
     assert [tick[3] // SECOND for tick in ticks] == [1, 1, 2, 1, 3, 2]
     assert np.array_equal([tick[4] for tick in ticks], [5, np.nan, 6, 7, 8, 9], equal_nan=True)
-    assert source.warnings == ["2 timestamps repeat the one before of their stream; each is a tick"]
+    assert source.warnings == [
+        "2 timestamps equal the one before it of the same stream; each row is a tick"
+    ]
 
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 3, 100])
@@ -285,7 +287,7 @@ def test_backward_timestamps_are_counted_stream_by_stream(write, batch_rows):
     source = CSVSource(path, key="key", batch_rows=batch_rows)
     assert len(list(ticks_of(source))) == 6
     (warning,) = source.warnings
-    assert "2 timestamps go backward" in warning
+    assert "2 timestamps are earlier than the one before it" in warning
     assert "data.csv line 7, column 'time'" in warning
 
 
@@ -307,17 +309,17 @@ def test_a_key_is_neither_guessed_as_time_nor_as_target(write):
 @pytest.mark.parametrize(
     ("text", "options", "error", "message"),
     [
-        ("a,b\n1,2\n", {"wide": True, "key": "a"}, ParameterError, "give one of them"),
-        ("a,b\n1,2\n", {"target": ["a", "b"]}, ParameterError, r"pass wide=True; got \['a', 'b'\]"),
-        ("a,b\n1,2\n", {"target": [], "wide": True}, ParameterError, "names no column"),
+        ("a,b\n1,2\n", {"wide": True, "key": "a"}, ParameterError, "only one of the two"),
+        ("a,b\n1,2\n", {"target": ["a", "b"]}, ParameterError, "several targets need wide=True"),
+        ("a,b\n1,2\n", {"target": [], "wide": True}, ParameterError, "must name a column"),
         ("a,b\n1,2\n", {"target": ["a", "z"], "wide": True}, DataError, "no column 'z'"),
         ("a,b\n1,2\n", {"key": "z"}, DataError, "no column 'z'"),
-        ("a,b\n1,2\n", {"key": "a", "target": "a"}, DataError, "'a' is the key, not a number"),
-        ("a,b\n1,2\n", {"key": "a", "features": ["a"]}, DataError, "'a' is the key, not a number"),
+        ("a,b\n1,2\n", {"key": "a", "target": "a"}, DataError, "'a' is the key; it cannot"),
+        ("a,b\n1,2\n", {"key": "a", "features": ["a"]}, DataError, "'a' is the key; it cannot"),
         ("a,b\n1,2\n", {"key": "a", "time": "a"}, DataError, "both the time and the key"),
         ("a,b\n1,2\n", {"wide": True, "time": "a", "target": ["a"]}, DataError, "'a' is the time"),
-        ("a,b\nx,2\n,3\n", {"key": "a"}, DataError, "line 3, column 'a': an empty cell names no"),
-        ("b,a\n2,x\n3\n", {"key": "a"}, DataError, "line 3, column 'a': an empty cell names no"),
+        ("a,b\nx,2\n,3\n", {"key": "a"}, DataError, "column 'a': an empty cell is not a key"),
+        ("b,a\n2,x\n3\n", {"key": "a"}, DataError, "column 'a': an empty cell is not a key"),
         ("t,a,b\nx,y,z\n", {"wide": True}, DataError, "no column of numbers to forecast among t"),
         ("time,a\n2024-01-01,\n", {"wide": True}, DataError, "no column of numbers"),
         ("time,a\n", {"wide": True}, DataError, "has a header but no rows"),

@@ -17,9 +17,11 @@ from killed_live import TICKS, killed_and_counted
 from live_counter import Counter
 from server_redis import RedisServer
 from servers import wait_until
+from streamlstm_connectors.files.appended_file import AppendedFile
 from streamlstm_connectors.files.csv import CSVSink, CSVSource
-from streamlstm_connectors.files.files import AppendedFile, FileSource, paced
-from streamlstm_connectors.files.parquet import ParquetSource, _whole
+from streamlstm_connectors.files.live_file import FileSource
+from streamlstm_connectors.files.pace import paced
+from streamlstm_connectors.files.parquet import ParquetSource, _complete_batches
 
 from streamlstm import LSTMForecaster
 from streamlstm.errors import DataError, ParameterError
@@ -55,11 +57,11 @@ class _OfFiles(ReplayableContract):
         source.open(None)
         return source
 
-    def test_nothing_comes_of_nothing(self):
+    def test_read_returns_none_if_nothing_arrives(self):
         with pytest.raises(DataError, match="no rows"):
             self._ticks(0)
 
-    def test_messages_that_are_no_ticks_are_handed_over_as_such(self):
+    def test_messages_that_are_not_ticks_are_rejected_with_a_reason(self):
         self._ticks(1).close()
         self.send([{"site": "a", "load": "high"}])
         source = self.make()
@@ -67,7 +69,7 @@ class _OfFiles(ReplayableContract):
         with pytest.raises(DataError, match="column 'load': 'high' is not a number"):
             source.read(10, 1.0)
 
-    def test_goes_on_from_where_it_was_opened(self):
+    def test_reads_again_from_the_position_that_open_returned(self):
         source = self._ticks(3)
         source.close()
         position = self._stored(source.open(None))
@@ -77,7 +79,7 @@ class _OfFiles(ReplayableContract):
         assert self._values(self._read(source, 3)) == [0, 1, 2]
         source.close()
 
-    def test_goes_on_behind_what_was_acknowledged(self):
+    def test_continues_after_what_was_acknowledged(self):
         source = self._ticks(10)
         source.acknowledge(self._read(source, 4)[-1].position)
         source.close()
@@ -86,9 +88,9 @@ class _OfFiles(ReplayableContract):
         assert self._values(self._read(again, 10)) == [*range(10)]
         again.close()
 
-    def test_may_be_closed_at_any_time(self):
+    def test_can_be_closed_at_any_time(self):
         self._ticks(1).close()
-        super().test_may_be_closed_at_any_time()
+        super().test_can_be_closed_at_any_time()
 
     def test_ends(self):
         source = self._ticks(3)
@@ -101,11 +103,11 @@ class _OfFiles(ReplayableContract):
     def test_a_file_that_has_become_shorter_is_refused(self):
         source = self._ticks(3)
         source.open(4)
-        with pytest.raises(DataError, match="has 3 ticks, of 4 that were learned"):
+        with pytest.raises(DataError, match="has 3 ticks, but 4 of them were learned"):
             source.read(1, 1.0)
 
     def test_what_has_been_learned_is_passed_over_a_moment_at_a_time(self, monkeypatch):
-        monkeypatch.setattr("streamlstm_connectors.files.table.BATCH_TICKS", 64)
+        monkeypatch.setattr("streamlstm_connectors.files.table_source.BATCH_TICKS", 64)
         source = self._ticks(1000)
         source.open(900)
         reads = [source.read(10, 0.0) for _ in range(16)]
@@ -143,7 +145,7 @@ class TestLiveCSVSink(SinkContract):
         numbers = table[[name for name in table if name.startswith("forecast")]]
         return list(zip(table["id"], numbers.to_numpy().tolist(), strict=True))
 
-    def test_the_system_has_what_was_written(self):
+    def test_the_system_has_the_forecasts_once_write_returns(self):
         """As the contract has it, of batches that are alike."""
         sink = self.make()
         sink.open()
@@ -233,11 +235,11 @@ def test_ticks_learned_before_are_not_waited_for(minutes):
 @pytest.mark.parametrize(
     ("address", "fields", "message"),
     [
-        ("csv:///x.csv?speed=fast", {}, "speed cannot be 'fast'"),
+        ("csv:///x.csv?speed=fast", {}, "speed must be a number, got 'fast'"),
         ("csv:///x.csv?speed=-1", {"time": "t"}, "speed must be above 0, got -1"),
         ("csv:///x.csv?speed=nan", {"time": "t"}, "speed must be above 0"),
         ("csv:///x.csv?speed=1", {}, "speed needs a column of timestamps"),
-        ("csv:///x.csv?sped=1", {}, "has the option 'sped'"),
+        ("csv:///x.csv?sped=1", {}, "has the unknown option 'sped'"),
         ("csv://x.csv", {}, "write csv:///FILE"),
         ("parquet:///", {}, "write parquet:///FILE"),
         ("csv:///x.csv", {"sequence": "n"}, "each row of a file is new"),
@@ -473,7 +475,9 @@ def test_forecasts_survive_kills(tmp_path, form):
         files = [pd.read_parquet(file)["id"].tolist() for file in sorted(path.glob("f*"))]
         for journal in path.glob("_*.journal"):
             with suppress(FileNotFoundError):  # it has become a file
-                files += [rows["id"].to_pylist() for rows in _whole(journal.read_bytes())]
+                files += [
+                    rows["id"].to_pylist() for rows in _complete_batches(journal.read_bytes())
+                ]
         return [name for ids in files for name in ids]
 
     with RedisServer(tmp_path) as server:

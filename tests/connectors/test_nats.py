@@ -10,13 +10,13 @@ from contextlib import suppress
 import nats.errors
 import numpy as np
 import pytest
-import streamlstm_connectors.brokers.nats
 from certificates import certificates
 from killed_live import TICKS, killed_and_counted
 from live_counter import Counter, learn
 from nats.js.api import DiscardPolicy, RetentionPolicy
 from server_nats import NATSServer
 from streamlstm_connectors.brokers.nats import NATSSink, NATSSource
+from streamlstm_connectors.brokers.nats_connection import NATSConnection
 
 from streamlstm import ForecasterFleet, LSTMForecaster
 from streamlstm.errors import DataError, ParameterError
@@ -348,7 +348,7 @@ def test_a_bookmark_that_was_removed_is_made_again(server, client):
 
 
 def test_a_consumer_that_was_removed_is_a_lost_connection(server, client, monkeypatch):
-    monkeypatch.setattr(streamlstm_connectors.brokers.nats, "SECONDS", 0.3)
+    monkeypatch.setattr(NATSConnection, "timeout_seconds", 0.3)
     source = source_of(server)
     source.open(None)
     assert source.read(1, 0.05) is None
@@ -420,7 +420,7 @@ def test_a_stream_that_is_full_is_tried_again(server, client):
     sink.open()
     sink.write(one_tick(name="2-0"), np.zeros((1, 1)))
     client(client.streams.delete_stream("FORECASTS"))
-    with pytest.raises(ConnectionError, match="no stream takes"):
+    with pytest.raises(ConnectionError, match="no stream takes the subject"):
         sink.write(one_tick(name="3-0"), np.zeros((1, 1)))
     sink.close()
 
@@ -449,7 +449,7 @@ def test_a_consumer_of_a_lost_connection_is_waited_for(server, client):
 
 
 def test_a_server_that_stalls_is_a_lost_connection(own, monkeypatch):
-    monkeypatch.setattr(streamlstm_connectors.brokers.nats, "SECONDS", 0.4)
+    monkeypatch.setattr(NATSConnection, "timeout_seconds", 0.4)
     server, _ = own
     source, sink = source_of(server), sink_of(server)
     position = source.open(None)
@@ -483,7 +483,7 @@ def test_a_server_that_stalls_is_a_lost_connection(own, monkeypatch):
 
 
 def test_a_run_that_was_busy_elsewhere_keeps_its_connection(server, client, monkeypatch):
-    monkeypatch.setattr(streamlstm_connectors.brokers.nats, "SECONDS", 0.2)
+    monkeypatch.setattr(NATSConnection, "timeout_seconds", 0.2)
     source = source_of(server)
     source.open(None)
     time.sleep(0.5)
@@ -503,7 +503,7 @@ def test_tls_and_who_is_trusted(tmp_path):
         sink.close()
         source = source_of(server, f"?ca={paths.authority}", stream="FORECASTS")
         source.open(None)
-        assert [each.reason for each in source.read(1, 1.0).rejected] == ["value: missing"]
+        assert source.read(1, 1.0).rejected[0].reason.startswith("value: missing; ")
         source.close()
         with pytest.raises(ParameterError, match="certificate"):
             source_of(server).open(None)
@@ -525,7 +525,7 @@ def test_tls_with_certificates_of_clients(tmp_path):
 
 def test_nothing_is_said_in_the_clear_where_tls_was_asked_for(server):
     address = Address(server.address("TICKS").replace("nats://", "natss://me:secret@"))
-    with pytest.raises(ParameterError, match="does not ask for TLS"):
+    with pytest.raises(ParameterError, match="the server does not use it"):
         source_at(address).open(None)
 
 
@@ -562,7 +562,7 @@ def test_a_login_that_comes_too_late_is_tried_again():
 
 
 def test_what_a_user_may_not_do_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(streamlstm_connectors.brokers.nats, "SECONDS", 0.5)
+    monkeypatch.setattr(NATSConnection, "timeout_seconds", 0.5)
     user = "{ user: me, password: x, permissions: { publish: ['nothing'] } }"
     with NATSServer(tmp_path, settings=f"authorization {{ users: [{user}] }}") as server:
         address = Address(server.address("TICKS").replace("//", "//me:x@"))
@@ -576,7 +576,7 @@ def test_what_no_waiting_mends_is_refused(server, client):
         source_of(server, stream="WORK").open(None)
     with pytest.raises(DataError, match="no stream FORECASTS: nats stream add"):
         sink_of(server, "").open()
-    with pytest.raises(DataError, match=r"does not take forecasts\.\*"):
+    with pytest.raises(DataError, match=r"does not take the subject forecasts\.\*"):
         sink_of(server, stream="TICKS").open()
     client.add("SMALL", "small.*", max_msg_size=10)
     sink = sink_of(server, "?subject=small.{key}", stream="SMALL")
@@ -594,11 +594,11 @@ def test_what_no_waiting_mends_is_refused(server, client):
         ("nats://localhost", "names no stream"),
         ("nats://localhost/a.b", "names no stream"),
         ("nats://localhost/S?durrable=x", "'durrable'"),
-        ("nats://localhost/S?durable=a.b", "durable takes"),
+        ("nats://localhost/S?durable=a.b", "durable must be made of"),
         ("nats://localhost/S?start=last", "first or new"),
-        ("nats://localhost/S?ca=x", "for natss"),
+        ("nats://localhost/S?ca=x", "write natss://"),
         ("natss://localhost/S?ca=/nowhere", "nowhere|No such file"),
-        ("natss://localhost/S?cert=x", "go together"),
+        ("natss://localhost/S?cert=x", "both cert and key"),
     ],
 )
 def test_addresses_are_checked_before_connecting(address, message):
@@ -608,7 +608,7 @@ def test_addresses_are_checked_before_connecting(address, message):
 
 @pytest.mark.parametrize("subject", ["a b", "a..b", "forecasts.*", "a.{kee}", "a{key}", ""])
 def test_subjects_are_checked_before_connecting(subject):
-    with pytest.raises(ParameterError, match="is no subject"):
+    with pytest.raises(ParameterError, match="subject must be like"):
         NATSSink(Address("nats://localhost/S"), subject)
 
 

@@ -88,7 +88,7 @@ def test_a_value_counts_once_until_it_is_written_again(server, source):
     assert source.read(10, 0.1) is None
 
 
-def test_no_more_than_asked_for(server, source):
+def test_read_returns_at_most_max_ticks(server, source):
     server.write({"a": 1, "b": 2}, 1)
     first, second = source.read(1, 1), source.read(1, 1)
     assert [*first.values, *second.values] == [1, 2]
@@ -111,13 +111,13 @@ def test_polls_keep_to_their_beat_and_those_missed_are_counted(server):
     source = source_of(server, "ns=2;s=a", "&unchanged=repeat")
     source.open(None)
     source.read(1, 1)
-    began = source._beat
+    began = source._next_poll
     time.sleep(0.11)
     missed = source.read(1, 1).missed
     assert missed >= 4
     missed += sum(source.read(1, 1).missed for _ in range(10))
     source.close()
-    beats = (source._beat - began) / 0.02
+    beats = (source._next_poll - began) / 0.02
     assert beats == pytest.approx(round(beats))
     assert round(beats) == 11 + missed
 
@@ -217,16 +217,16 @@ def test_namespaces_may_be_named(server):
     ("options", "message"),
     [
         ("", "names no nodes"),
-        ("?nodes=Pump", "'Pump' is no node id"),
-        ("?nodes=i=x", "'i=x' is no node id"),
-        ("?nodes=i=1,i=1", "stands twice"),
+        ("?nodes=Pump", "'Pump' is not a node id"),
+        ("?nodes=i=x", "'i=x' is not a node id"),
+        ("?nodes=i=1,i=1", "is given twice"),
         ("?nodes=i=1&period=0", "above 0"),
         ("?nodes=i=1&period=nan", "above 0"),
         ("?nodes=i=1&unchanged=maybe", "skip or repeat"),
         ("?nodes=i=1&mode=None", "SignAndEncrypt or Sign"),
         ("?nodes=i=1&policy=Basic128", "Basic256Sha256"),
-        ("?nodes=i=1&policy=Basic256Sha256", "go together"),
-        ("?nodes=i=1&policy=Basic256Sha256&certificate=/no&key=/no", "is not there: /no"),
+        ("?nodes=i=1&policy=Basic256Sha256", "give policy, certificate and key"),
+        ("?nodes=i=1&policy=Basic256Sha256&certificate=/no&key=/no", "does not exist: /no"),
         ("?nodes=i=1&mood=x", "'mood'"),
     ],
 )
@@ -252,7 +252,7 @@ def test_ids_of_nodes_may_have_commas_and_semicolons():
     ]
 
 
-def test_may_be_closed_at_any_time(server):
+def test_can_be_closed_at_any_time(server):
     source = source_of(server)
     source.close()
     with pytest.raises(ConnectionError, match="not connected"):
@@ -263,7 +263,7 @@ def test_may_be_closed_at_any_time(server):
 
 
 def test_a_server_that_is_gone_or_does_not_answer_is_a_lost_connection(monkeypatch):
-    monkeypatch.setattr(opcua, "SECONDS", 0.5)
+    monkeypatch.setattr(opcua, "TIMEOUT_SECONDS", 0.5)
     with OPCUAServer("ab") as server:
         source = source_of(server)
         source.open(None)
@@ -326,7 +326,7 @@ def test_signed_and_encrypted_with_a_password(certificates):
         with pytest.raises(ParameterError, match="No matching endpoints"):
             signed.open(None)
         swapped = f"&policy=Basic256Sha256&certificate={client}&key={client}"
-        with pytest.raises(ParameterError, match="key or certificate"):
+        with pytest.raises(ParameterError, match="the key or a certificate"):
             source_of(server, "ns=2;s=a", swapped).open(None)
         wrong = f"{secure}&server_certificate={certificates['other'][0]}"
         with pytest.raises((ParameterError, ConnectionError)):

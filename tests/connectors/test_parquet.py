@@ -169,8 +169,8 @@ def test_repeated_and_backward_timestamps_are_counted(write):
     source = ParquetSource(write({"t": times, "y": [1, 2, 3, 4, 5]}), batch_rows=2)
     assert len([*ticks_of(source)]) == 5
     repeated, backward = source.warnings
-    assert repeated.startswith("1 timestamps repeat")
-    assert "2 timestamps go backward" in backward
+    assert repeated.startswith("1 timestamp equals the one before it")
+    assert "2 timestamps are earlier" in backward
     assert "data.parquet row 4, column 't'" in backward
 
 
@@ -193,7 +193,7 @@ def test_repeated_and_backward_timestamps_are_counted(write):
         (
             {"y": [1, 2], "k": ["a", None]},
             {"key": "k"},
-            "row 2, column 'k': an empty cell names no",
+            "row 2, column 'k': an empty cell is not a key",
         ),
         ({"y": [1, 2], "k": ["a", " "]}, {"key": "k"}, "row 2, column 'k': an empty cell"),
         (
@@ -370,7 +370,7 @@ def test_a_crash_between_the_file_and_the_end_of_its_journal_repeats_nothing(tmp
     ("address", "message"),
     [
         ("parquet:///out?rows=0", "rows must be at least 1, got 0"),
-        ("parquet:///out?rows=x", "rows cannot be 'x'"),
+        ("parquet:///out?rows=x", "rows must be a whole number, got 'x'"),
         ("parquet://out", "write parquet:///FILE"),
     ],
 )

@@ -9,11 +9,11 @@ import live_counter  # noqa: F401, lets snapshots hold its model
 import numpy as np
 import psycopg
 import pytest
-import streamlstm_connectors.databases.postgresql
 from certificates import certificates
 from killed_live import TICKS, killed_and_counted
 from server_postgresql import PASSWORD, PostgreSQLServer
 from server_redis import RedisServer
+from streamlstm_connectors.databases import postgresql
 from streamlstm_connectors.databases.postgresql import PostgreSQLSink
 
 from streamlstm.errors import DataError, ParameterError
@@ -161,7 +161,7 @@ def test_tls(server, client, tmp_path):
     root = f"&sslrootcert={server.tls.authority}"
     sink = sink_of(server, f"?sslmode=verify-full{root}")
     sink.open()
-    assert sink._made.pgconn.ssl_in_use
+    assert sink._connection.pgconn.ssl_in_use
     sink.write(batch_of(["a"]), np.ones((1, 1)), None)
     sink.close()
     with pytest.raises(ParameterError, match="certificate"):
@@ -189,7 +189,7 @@ def test_a_login_that_is_wrong_ends_the_run(server, address, message):
 
 
 def test_a_server_that_is_gone_or_locked_is_a_lost_connection(server, client, monkeypatch):
-    monkeypatch.setattr(streamlstm_connectors.databases.postgresql, "LONGEST", 1)
+    monkeypatch.setattr(postgresql, "STATEMENT_SECONDS", 1)
     sink = sink_of(server)
     sink.open()
     client.execute("BEGIN; LOCK TABLE forecasts")
@@ -212,11 +212,11 @@ def test_a_server_that_is_gone_or_locked_is_a_lost_connection(server, client, mo
 
 
 def test_a_server_that_stands_still_is_a_lost_connection(server, client, monkeypatch):
-    monkeypatch.setattr(streamlstm_connectors.databases.postgresql, "LONGEST", 0.3)
-    monkeypatch.setattr(streamlstm_connectors.databases.postgresql, "SECONDS", 0)
+    monkeypatch.setattr(postgresql, "STATEMENT_SECONDS", 0.3)
+    monkeypatch.setattr(postgresql, "TIMEOUT_SECONDS", 0)
     sink = sink_of(server)
     sink.open()
-    pid = sink._made.info.backend_pid
+    pid = sink._connection.info.backend_pid
     os.kill(pid, signal.SIGSTOP)
     try:
         with pytest.raises(ConnectionError, match="postgresql://streamlstm"):
@@ -263,11 +263,11 @@ def test_two_sinks_may_write_the_same_rows(server, client):
     ("address", "message"),
     [
         ("postgresql://here", "names no database"),
-        ("postgresql://here/x?sslmode=on", "sslmode is one of disable, "),
-        ("postgresql://here/x?table=", "no table can have the name ''"),
-        ("postgresql://here/x?table=a.", "no table can have the name ''"),
-        (f"postgresql://here/x?table={64 * 'a'}", "no table can have the name"),
-        ("postgresql://here/x?ssl=on", "has the option 'ssl'"),
+        ("postgresql://here/x?sslmode=on", "sslmode must be disable, "),
+        ("postgresql://here/x?table=", "a table cannot have the name ''"),
+        ("postgresql://here/x?table=a.", "a table cannot have the name ''"),
+        (f"postgresql://here/x?table={64 * 'a'}", "a table cannot have the name"),
+        ("postgresql://here/x?ssl=on", "has the unknown option 'ssl'"),
     ],
 )
 def test_addresses_are_checked_before_connecting(address, message):

@@ -11,13 +11,13 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import redis
-import streamlstm_connectors.brokers.redis
 from certificates import certificates
 from killed_live import TICKS, killed_and_counted
 from live_counter import Counter, learn
 from server_redis import RedisServer
 from servers import free_port, wait_until
 from streamlstm_connectors.brokers.redis import RedisSink, RedisSource
+from streamlstm_connectors.brokers.redis_connection import RedisConnection
 
 from streamlstm import ForecasterFleet, LSTMForecaster
 from streamlstm.errors import DataError, ParameterError
@@ -176,7 +176,7 @@ def test_a_field_may_hold_json(server, client):
     source.open(None)
     batch = source.read(10, 0.1)
     assert batch.values.tolist() == [2.0]
-    assert [each.reason[:7] for each in batch.rejected] == ["no JSON"]
+    assert [each.reason[:7] for each in batch.rejected] == ["not JSO"]
 
 
 def test_poison_goes_to_a_file_and_the_run_goes_on(server, client, tmp_path):
@@ -216,7 +216,7 @@ def test_a_bookmark_that_was_removed_is_made_again(server, client):
 def test_a_stream_that_ends_before_the_position_is_told_of(server, client, caplog):
     source = source_of(server)
     position = source.open("5-0")
-    assert "ticks ends at 0-0, but has been read up to 5-0" in caplog.text
+    assert "ticks ends at 0-0, before the position 5-0" in caplog.text
     client.xadd("ticks", {"key": "a", "value": 1}, "5-0")
     client.xadd("ticks", {"key": "a", "value": 2}, "5-1")
     assert source.read(10, 1.0).values.tolist() == [2.0]
@@ -267,7 +267,7 @@ def test_what_a_server_refuses_for_a_while_is_tried_again(server, client):
 
 
 def test_a_server_that_stalls_is_a_lost_connection(server, monkeypatch):
-    monkeypatch.setattr(streamlstm_connectors.brokers.redis, "SECONDS", 0.2)
+    monkeypatch.setattr(RedisConnection, "timeout_seconds", 0.2)
     source, sink = source_of(server), sink_of(server)
     source.open(None)
     sink.open()
@@ -333,8 +333,8 @@ def test_what_no_waiting_mends_is_refused(server, client):
         ("redis://localhost", "names no stream"),
         ("redis://localhost/s?grup=x", "'grup'"),
         ("redis://localhost/s?start=last", "first or new"),
-        ("redis://localhost/s?db=x", "db cannot be 'x'"),
-        ("redis://localhost/s?ca=x", "ca is for rediss://"),
+        ("redis://localhost/s?db=x", "db must be a whole number, got 'x'"),
+        ("redis://localhost/s?ca=x", "ca needs TLS: write rediss://"),
         ("rediss://localhost/s?ca=/nowhere", "No such file"),
     ],
 )

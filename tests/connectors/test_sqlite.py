@@ -9,9 +9,9 @@ from contextlib import closing
 import live_counter  # noqa: F401, lets snapshots hold its model
 import numpy as np
 import pytest
-import streamlstm_connectors.databases.sqlite
 from killed_live import TICKS, killed_and_counted
 from server_redis import RedisServer
+from streamlstm_connectors.databases import sqlite
 from streamlstm_connectors.databases.sqlite import SQLiteSink
 
 from streamlstm.errors import DataError, ParameterError
@@ -97,7 +97,7 @@ def test_another_process_that_writes_is_waited_for(path, monkeypatch):
         sink.write(batch_of(["a"]), np.ones((1, 1)), None)
         assert time.monotonic() - began > 0.2
         release.join()
-        monkeypatch.setattr(streamlstm_connectors.databases.sqlite, "SECONDS", 0.05)
+        monkeypatch.setattr(sqlite, "TIMEOUT_SECONDS", 0.05)
         sink.open()
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(ConnectionError, match="locked"):
@@ -111,8 +111,8 @@ def test_a_full_disk_is_waited_for_and_leaves_no_part_of_a_batch(path):
     sink = sink_of(path)
     sink.open()
     sink.write(batch_of(["a"]), np.ones((1, 1)), None)
-    pages = sink._made.execute("PRAGMA page_count").fetchone()[0]
-    sink._made.execute(f"PRAGMA max_page_count = {pages + 2}")
+    pages = sink._connection.execute("PRAGMA page_count").fetchone()[0]
+    sink._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
     ids = [str(n) for n in range(1000)]
     with pytest.raises(ConnectionError, match="disk is full"):
         sink.write(batch_of(ids), np.ones((1000, 1)), None)
@@ -159,9 +159,9 @@ def test_what_no_waiting_mends_is_refused(path, tmp_path):
     ("address", "message"),
     [
         ("sqlite://file.db", "write sqlite:///FILE"),
-        ("sqlite:///x.db?table=", "no table can have the name ''"),
-        ("sqlite:///x.db?table=sqlite_x", "one of SQLite's own"),
-        ("sqlite:///x.db?tabel=x", "has the option 'tabel'"),
+        ("sqlite:///x.db?table=", "a table cannot have the name ''"),
+        ("sqlite:///x.db?table=sqlite_x", "SQLite reserves"),
+        ("sqlite:///x.db?tabel=x", "has the unknown option 'tabel'"),
     ],
 )
 def test_addresses_are_checked(address, message):

@@ -208,13 +208,13 @@ def test_a_stream_closes_no_bar_of_another():
 def test_late_ticks_are_handed_on_and_change_no_bar():
     bars = Bars("1s", "sum", ["size:sum"])
     times = SECOND * np.array([5, 4, 5, 6])
-    poison = Rejected("0-0", "no JSON", "{", 1)
+    poison = Rejected("0-0", "not JSON", "{", 1)
     made = ticks([1, 2, 4, 8], times, "aaaa", size=[1, math.nan, 1, 1])
     batch = bars.update(replace(made, rejected=(poison,)))
     assert batch.values.tolist() == [5.0]
     assert batch.rejected[0] is poison
     ((name, reason, payload, size),) = batch.rejected[1:]
-    assert (name, reason, size) == ("#1", "late: its bar is closed", len(payload))
+    assert (name, reason, size) == ("#1", "late: its bar was already closed", len(payload))
     assert json.loads(payload) == {"value": 2.0, "size": None, "time": 4 * SECOND, "key": "a"}
     assert bars.late == 1
 
@@ -247,7 +247,7 @@ def test_a_batch_that_cannot_be_used_changes_nothing():
     bars = Bars("1s", features=["size:sum"])
     bars.update(ticks([1], [0], size=[1]))
     before = rows([restored(bars).update(ticks([2], [SECOND], size=[2]))])
-    with pytest.raises(InputError, match="need the feature 'size' of ticks; they have volume"):
+    with pytest.raises(InputError, match="need the feature 'size', but the ticks have volume"):
         bars.update(ticks([5], [0], "b", volume=[5]))
     with pytest.raises(InputError, match="bars of 1s need ticks with timestamps"):
         bars.update(ticks([5], None, "b", size=[5]))
@@ -258,14 +258,16 @@ def test_a_batch_that_cannot_be_used_changes_nothing():
     "every", [0, -1, 1.5, True, None, "", "m", "1m", "1.5s", "10000000d", "9" * 5000]
 )
 def test_what_is_no_span_is_refused(every):
-    with pytest.raises(ParameterError, match="every must be a number of ticks or a time in ms, s"):
+    with pytest.raises(
+        ParameterError, match=r"must be a number of ticks, .* or a time in ms, s"
+    ):
         Bars(every)
 
 
 @pytest.mark.parametrize("name", ["", "last", "volume", "volume:", ":sum", "volume:last"])
 def test_what_is_no_summary_is_refused(name):
     for wanted in ({"value": name}, {"features": [name]}):
-        with pytest.raises(ParameterError, match=f"or FEATURE:sum, not '{name}'"):
+        with pytest.raises(ParameterError, match=f"such as volume:sum; got '{name}'"):
             Bars("1s", **wanted)
 
 
@@ -278,7 +280,7 @@ def test_a_number_of_ticks_may_be_text():
 def test_what_goes_on_is_made_alike():
     state = Bars("1s", "high", ["low"]).state()
     for other in (Bars("2s", "high", ["low"]), Bars("1s", "high"), Bars("1s", "low", ["low"])):
-        with pytest.raises(ParameterError, match=r"have (every|value|features)"):
+        with pytest.raises(ParameterError, match=r"have (every|value|features)="):
             other.restore(state)
 
 
@@ -290,7 +292,7 @@ def test_what_closes_a_bar_gives_it_its_sequence_number():
 
 
 def test_a_feature_stands_once():
-    with pytest.raises(ParameterError, match="'high' stands twice"):
+    with pytest.raises(ParameterError, match="'high' is given twice"):
         Bars("1s", features=["high", "high"])
 
 

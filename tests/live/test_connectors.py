@@ -65,7 +65,7 @@ class TestLinesSink(SinkContract):
 
     def test_a_torn_last_line_is_cut_off(self):
         self.path.write_text('{"id": "2-0", "fore')
-        self.test_the_system_has_what_was_written()
+        self.test_the_system_has_the_forecasts_once_write_returns()
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ class TestRedisSink(_OfRedis, SinkContract):
     [
         ("source", "carrier-pigeon://here/loft", "no source is installed for carrier-pigeon"),
         ("sink", "redis", "expected an address"),
-        ("sink", "redis://here:port/x", "is no address"),
+        ("sink", "redis://here:port/x", "is not an address"),
         ("sink", "redis://${NOWHERE_SET}/x", "NOWHERE_SET"),
     ],
 )

@@ -36,7 +36,7 @@ class _OfFunction(SourceContract):
     def send(self, messages):
         self.messages += messages
 
-    def test_goes_on_behind_what_was_acknowledged(self):
+    def test_continues_after_what_was_acknowledged(self):
         """There is nobody who would know."""
         source = self._ticks(3)
         source.acknowledge(2)
@@ -119,8 +119,8 @@ def test_items_that_are_no_ticks_are_rejected_with_reasons():
         "value: a list, not a number",
         "value: a list, not a number",
     ]
-    assert [reason[:7] for reason in reasons[5:7]] == ["no JSON", "no JSON"]
-    assert reasons[7] == "value: missing"
+    assert [reason[:7] for reason in reasons[5:7]] == ["not JSO", "not JSO"]
+    assert reasons[7] == "value: missing; the message has no fields"
     assert reasons[8].endswith("is not a number")
     assert [each.id for each in batch.rejected] == [str(n) for n in range(10)]
 
@@ -224,7 +224,7 @@ def test_reads_ahead_no_more_than_told(kind):
         for n in items(position):
             yield n
 
-    source = IterableSource(items if kind == "sync" else async_items, ahead=10)
+    source = IterableSource(items if kind == "sync" else async_items, max_ahead=10)
     source.open(None)
     wait_until(lambda: len(made) >= 11)
     time.sleep(0.05)
@@ -253,12 +253,12 @@ def test_iterables_are_closed_with_the_source(kind):
             closed.set()
 
     closed = threading.Event()
-    source = IterableSource(items() if kind == "sync" else async_items(), ahead=3)
+    source = IterableSource(items() if kind == "sync" else async_items(), max_ahead=3)
     source.open(None)
     source.read(1, 5)
     source.close()
     assert closed.wait(5)
-    with pytest.raises(ParameterError, match="read once"):
+    with pytest.raises(ParameterError, match="read only once"):
         source.open(None)
 
 
@@ -306,9 +306,9 @@ def test_a_loop_that_ends_is_the_end():
 
 
 def test_what_cannot_be_iterated_is_refused():
-    with pytest.raises(ParameterError, match="expected an iterable"):
+    with pytest.raises(ParameterError, match="must be an iterable"):
         IterableSource(5)
-    with pytest.raises(ParameterError, match="no iterable, but 5"):
+    with pytest.raises(ParameterError, match="must return an iterable, got 5"):
         IterableSource(lambda position: 5).open(None)
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from streamlstm.errors import ParameterError
-from streamlstm.live.payload import SHOWN, Fields, Parser
+from streamlstm.live.batch import MAX_PAYLOAD_CHARACTERS
+from streamlstm.live.payload import Fields, Parser
 
-ALL = Fields("value", key="key", time="time", features=("wind",), longest=1000)
+ALL = Fields("value", key="key", time="time", features=("wind",), max_bytes=1000)
 NOON = 1704110400 * 10**9  # 2024-01-01T12:00Z
 
 
@@ -27,10 +28,10 @@ def message(**changed):
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (b"", "no JSON: Expecting value"),
-        (b"{", "no JSON"),
-        (b"\xff\xfe\xfd", "no JSON"),
-        (b"[" * 900, "no JSON"),
+        (b"", "not JSON: Expecting value"),
+        (b"{", "not JSON"),
+        (b"\xff\xfe\xfd", "not JSON"),
+        (b"[" * 900, "not JSON"),
         (b"[1]", "a list, not an object with fields"),
         (b"3", "a number, not an object with fields"),
         (b"null", "null, not an object with fields"),
@@ -45,7 +46,7 @@ def message(**changed):
         (message(value=[1]), "value: a list, not a number"),
         (message(value={"x": 1}), "value: an object, not a number"),
         (message(key="left out"), "key: missing"),
-        (message(key=""), "key: missing"),
+        (message(key=""), "key: empty"),
         (message(key=None), "key: null, not text"),
         (message(key=1.5), "key: a number, not text"),
         (message(key="a\ud800"), r"key: 'a\ud800' is not Unicode"),
@@ -122,7 +123,7 @@ def test_what_the_system_says_stands_beside_the_message():
     batch = parser.batch(["1"], [b'{"value": 3, "@topic": "forged"}'], 5, None, about)
     assert batch.keys == ["a/b"]
     with pytest.raises(
-        ParameterError, match="there is no @topic here, only @id, @number, @payload"
+        ParameterError, match="this source has no field @topic, only @id, @number, @payload"
     ):
         Parser(fields, about=("@id", "@number"))
 
@@ -155,7 +156,10 @@ def test_a_batch_says_what_it_is():
 
 def test_of_a_long_message_the_beginning_is_kept():
     batch = parsed(b"x" * 10_000_000, Fields())
-    assert (len(batch.rejected[0].payload), batch.rejected[0].size) == (SHOWN, 10_000_000)
+    assert (len(batch.rejected[0].payload), batch.rejected[0].size) == (
+        MAX_PAYLOAD_CHARACTERS,
+        10_000_000,
+    )
 
 
 def test_no_bytes_raise():

@@ -99,7 +99,7 @@ def test_trades_have_fields_ids_and_times(server):
     assert batch.received > 1.6e18
 
 
-def test_nothing_comes_of_nothing(server):
+def test_read_returns_none_if_nothing_arrives(server):
     source = opened(server)
     start = time.monotonic()
     assert source.read(10, 0.1) is None
@@ -163,7 +163,7 @@ def test_a_message_that_is_far_too_long_is_a_lost_connection(server):
 
 
 def test_a_reader_that_is_too_slow_keeps_what_it_has(server, monkeypatch):
-    monkeypatch.setattr("streamlstm_connectors.markets.websocket.WAITING", 100)
+    monkeypatch.setattr("streamlstm_connectors.markets.websocket.MAX_WAITING_MESSAGES", 100)
     source = opened(server, options="&silence=0.6")
     padded = [{"x": "x" * 10**6}] * 20  # more than the network holds
 
@@ -201,7 +201,7 @@ def test_a_venue_that_falls_silent_is_a_lost_connection(server):
 
 
 def test_a_venue_that_does_not_answer_is_a_lost_connection(server, monkeypatch):
-    monkeypatch.setattr("streamlstm_connectors.markets.venues.SECONDS", 0.2)
+    monkeypatch.setattr("streamlstm_connectors.markets.venue.VenueSource.timeout_seconds", 0.2)
     server.silent = True
     source = source_of(server.address())
     with pytest.raises(ConnectionError, match="does not answer"):
@@ -326,7 +326,7 @@ def test_each_trade_counts_once_however_often_the_run_is_killed(server, tmp_path
     "poison", ["", "{", "[1]", "{}", "7", b"\xff", "[" * 100_000, json.dumps({"x": "x" * 10**7})],
     ids=["empty", "cut", "list", "fields", "number", "bytes", "deep", "long"],
 )  # fmt: skip
-def test_messages_that_are_no_ticks_are_handed_over_as_such(server, poison):
+def test_messages_that_are_not_ticks_are_rejected_with_a_reason(server, poison):
     source = opened(server)
     server.trade(1)
     server.send(poison)
@@ -535,7 +535,7 @@ def test_tls_is_trusted_as_told(tmp_path):
         source.close()
         with pytest.raises(ParameterError, match="not trusted"):
             source_of(address).open(None)
-        with pytest.raises(ParameterError, match="no certificates in"):
+        with pytest.raises(ParameterError, match="cannot use the certificates"):
             source_of(f"{address}?ca={tmp_path / 'none.pem'}")
 
 
@@ -561,16 +561,16 @@ def test_answers_of_http(status, error):
     ("address", "fields", "message"),
     [
         ("binance:///", FIELDS, "names no symbol"),
-        ("binance:///a@trade,b@aggTrade", FIELDS, "several channels"),
-        ("binance:///a@depth", FIELDS, "'depth' is no channel; known are trade, aggTrade"),
-        ("coinbase:///BTC-USD?channel=full", FIELDS, "'full' is no channel"),
+        ("binance:///a@trade,b@aggTrade", FIELDS, "has the channels"),
+        ("binance:///a@depth", FIELDS, "unknown channel 'depth'; known are trade, aggTrade"),
+        ("coinbase:///BTC-USD?channel=full", FIELDS, "unknown channel 'full'"),
         ("kraken:///BTC/USD?chanel=trade", FIELDS, "'chanel'"),
         ("kraken:///BTC/USD?silence=0", FIELDS, "silence must be above 0"),
         ("kraken:///BTC/USD", Fields("bid"), "trade has no field 'bid'; it has symbol, price"),
         ("kraken:///BTC/USD", Fields(), "has no field 'value'"),
         ("binance:///a@bookTicker", Fields("bid", time="time"), "has no field 'time'"),
         ("coinbase:///BTC-USD", Fields("price", features=("ask",)), "has no field 'ask'"),
-        ("coinbase:///BTC-USD", Fields("price", features=("symbol",)), "may be the key only"),
+        ("coinbase:///BTC-USD", Fields("price", features=("symbol",)), "can only be the key"),
         ("coinbase:///BTC-USD", Fields("price", sequence="ask"), "has no field 'ask'"),
         ("coinbase:///BTC-USD,ETH-USD", Fields("price"), "several symbols"),
     ],
