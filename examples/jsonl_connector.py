@@ -53,9 +53,8 @@ class LinesSource:
         except FileNotFoundError as error:
             raise ConnectionError(f"{self.path} does not exist") from error  # yet: try again later
         if position is None:
-            position = int(self._bookmark.read_text()) if self._bookmark.exists() else 0
-        self._file.seek(position)
-        return position
+            position = self._bookmark.read_text() if self._bookmark.exists() else 0
+        return self._file.seek(int(position))
 
     def read(self, max_ticks: int, timeout: float) -> Batch | None:
         """Return the lines that are complete."""

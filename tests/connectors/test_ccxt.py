@@ -1,4 +1,4 @@
-"""ccxt against a venue of our own, which speaks as Binance does."""
+"""ccxt against a local venue that speaks like Binance."""
 
 import asyncio
 import itertools
@@ -100,7 +100,7 @@ def test_trades_have_fields_ids_and_times(server):
     assert batches[-1].position == {"BTC/USDT": [BEGIN + 50, ["50"]]}
 
 
-def test_trades_that_come_again_are_passed_over(server):
+def test_repeated_trades_are_skipped(server):
     source = opened(server)
     for number in (1, 2):
         server.trade(number)
@@ -117,7 +117,7 @@ def test_trades_that_come_again_are_passed_over(server):
     again.close()
 
 
-def test_several_symbols_and_tickers(server):
+def test_tickers_of_several_symbols_have_keys(server):
     fields = Fields("price", "symbol", "time", ("bid", "volume"))
     source = opened(server, "BTC/USDT,ETH/USDT", "?channel=ticker", fields, requests=2)
     for symbol in server.venue.symbols:
@@ -130,7 +130,7 @@ def test_several_symbols_and_tickers(server):
     assert features["volume"][0] == 10000
 
 
-def test_a_run_goes_on_after_connections_were_lost(server):
+def test_a_run_continues_after_lost_connections(server):
     run = LiveRun(Counter(), source_of(), wait=0.02)
     thread = threading.Thread(target=run.run)
     thread.start()
@@ -151,7 +151,7 @@ def test_a_run_goes_on_after_connections_were_lost(server):
 
 
 @pytest.mark.parametrize("poison", ["{", "[]", "7", '{"e": "trade", "s": "BTCUSDT"}', b"\xff"])
-def test_no_message_ends_a_run(server, poison):
+def test_bad_messages_do_not_end_a_run(server, poison):
     run = LiveRun(Counter(), source_of(), wait=0.02)
     thread = threading.Thread(target=run.run)
     thread.start()
@@ -199,9 +199,7 @@ def test_symbols_are_checked_when_connected(server):
 
 
 @pytest.mark.parametrize("fault", ["error", "entry"])
-def test_a_symbol_that_is_lost_beside_one_that_goes_on_is_a_lost_connection(
-    server, monkeypatch, fault
-):
+def test_an_error_with_one_of_two_symbols_is_a_lost_connection(server, monkeypatch, fault):
     class Half(ccxt.pro.binance):
         numbers = itertools.count()
 
@@ -226,7 +224,7 @@ def test_a_symbol_that_is_lost_beside_one_that_goes_on_is_a_lost_connection(
     source.close()
 
 
-def test_a_venue_that_is_not_there_is_a_lost_connection(server):
+def test_an_unreachable_venue_is_a_lost_connection(server):
     source = source_of()
     server.close()
     source.open(None)

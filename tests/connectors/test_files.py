@@ -92,7 +92,7 @@ class _OfFiles(ReplayableContract):
         self._ticks(1).close()
         super().test_can_be_closed_at_any_time()
 
-    def test_ends(self):
+    def test_the_end_of_the_file_is_the_end_of_the_stream(self):
         source = self._ticks(3)
         self._read(source, 3)
         for _ in range(2):
@@ -100,13 +100,13 @@ class _OfFiles(ReplayableContract):
                 source.read(1, 1.0)
         source.close()
 
-    def test_a_file_that_has_become_shorter_is_refused(self):
+    def test_a_file_that_has_become_shorter_is_an_error(self):
         source = self._ticks(3)
         source.open(4)
         with pytest.raises(DataError, match="has 3 ticks, but 4 of them were learned"):
             source.read(1, 1.0)
 
-    def test_what_has_been_learned_is_passed_over_a_moment_at_a_time(self, monkeypatch):
+    def test_skipping_what_was_learned_returns_in_time(self, monkeypatch):
         monkeypatch.setattr("streamlstm_connectors.files.table_source.BATCH_TICKS", 64)
         source = self._ticks(1000)
         source.open(900)
@@ -186,7 +186,7 @@ def live(path, speed=0, **fields):
     return CSVSource.from_address(address, Fields(**given))
 
 
-def test_ticks_come_when_they_are_due(minutes):
+def test_ticks_are_read_when_they_are_due(minutes):
     source = live(minutes, speed=60 * 50)  # every 20 ms
     source.open(None)
     began, came = time.monotonic(), []
@@ -201,7 +201,7 @@ def test_ticks_come_when_they_are_due(minutes):
     assert np.median(np.array(came) - due) < 0.05
 
 
-def test_a_run_that_goes_on_begins_its_clock_anew(minutes):
+def test_a_continued_run_starts_its_clock_again(minutes):
     source = live(minutes, speed=1)
     source.open(15)
     began = time.monotonic()
@@ -211,7 +211,7 @@ def test_a_run_that_goes_on_begins_its_clock_anew(minutes):
     source.close()
 
 
-def test_a_replay_may_be_paced(minutes):
+def test_a_replay_can_be_paced(minutes):
     began = time.monotonic()
     came = [
         (time.monotonic() - began, value)
@@ -225,7 +225,7 @@ def test_a_replay_may_be_paced(minutes):
     assert np.median(late) < 0.05
 
 
-def test_ticks_learned_before_are_not_waited_for(minutes):
+def test_a_paced_replay_does_not_wait_for_ticks_learned_before(minutes):
     began = time.monotonic()
     parts = [part.values.tolist() for part in paced(CSVSource(minutes), 1, start=19)]
     assert parts == [[*range(19)], [19]]
@@ -238,11 +238,11 @@ def test_ticks_learned_before_are_not_waited_for(minutes):
         ("csv:///x.csv?speed=fast", {}, "speed must be a number, got 'fast'"),
         ("csv:///x.csv?speed=-1", {"time": "t"}, "speed must be above 0, got -1"),
         ("csv:///x.csv?speed=nan", {"time": "t"}, "speed must be above 0"),
-        ("csv:///x.csv?speed=1", {}, "speed needs a column of timestamps"),
+        ("csv:///x.csv?speed=1", {}, "speed needs timestamps"),
         ("csv:///x.csv?sped=1", {}, "has the unknown option 'sped'"),
         ("csv://x.csv", {}, "write csv:///FILE"),
         ("parquet:///", {}, "write parquet:///FILE"),
-        ("csv:///x.csv", {"sequence": "n"}, "each row of a file is new"),
+        ("csv:///x.csv", {"sequence": "n"}, "leave out sequence"),
     ],
 )
 def test_addresses_are_checked_before_a_file_is_opened(address, fields, message):
@@ -251,7 +251,7 @@ def test_addresses_are_checked_before_a_file_is_opened(address, fields, message)
         connector("source", address).from_address(address, Fields(**fields))
 
 
-def test_a_speed_needs_timestamps(minutes):
+def test_speed_needs_timestamps(minutes):
     with pytest.raises(ParameterError, match="above 0"):
         next(paced(CSVSource(minutes), 0))
     with pytest.raises(ParameterError, match="name their column"):
@@ -260,13 +260,13 @@ def test_a_speed_needs_timestamps(minutes):
         FileSource(lambda: CSVSource(minutes), float("inf"))
 
 
-def test_what_is_odd_in_a_file_is_told(minutes, caplog):
+def test_warnings_about_a_file_are_logged(minutes, caplog):
     LiveRun(Counter(), live(minutes)).run()
-    (record,) = [each for each in caplog.records if "backward" in each.getMessage()]
+    (record,) = [each for each in caplog.records if "are earlier" in each.getMessage()]
     assert "minutes.csv line 7" in record.getMessage()
 
 
-def test_a_run_over_a_file_ends_by_itself_and_goes_on_where_it_was(minutes, tmp_path):
+def test_a_run_ends_with_its_file_and_continues_if_that_grows(minutes, tmp_path):
     for limit in (3, 4, None, None):
         run = LiveRun(Counter(), live(minutes), None, tmp_path / "state")
         run.run(limit)
@@ -278,7 +278,7 @@ def test_a_run_over_a_file_ends_by_itself_and_goes_on_where_it_was(minutes, tmp_
     assert run.model.values == [*range(21)]
 
 
-def test_the_command_goes_from_file_to_file(minutes, tmp_path):
+def test_the_command_reads_and_writes_files(minutes, tmp_path):
     output = tmp_path / "out.csv"
     command = [
         sys.executable, "-m", "streamlstm", "run", "--source", f"csv:///{minutes}",
@@ -303,7 +303,7 @@ def test_the_command_goes_from_file_to_file(minutes, tmp_path):
 
 
 @pytest.mark.parametrize("cut", [1, 3, 40, 45, 10**6])
-def test_a_torn_last_line_is_cut_off(tmp_path, cut):
+def test_a_torn_last_line_is_removed(tmp_path, cut):
     path = tmp_path / "out.csv"
     sink = CSVSink.from_address(Address(f"csv:///{path}"))
     sink.open()
@@ -319,7 +319,7 @@ def test_a_torn_last_line_is_cut_off(tmp_path, cut):
     assert path.read_bytes() == kept + b"0,1.0\n"
 
 
-def test_a_long_torn_line_is_cut_off(tmp_path):
+def test_a_long_torn_line_is_removed(tmp_path):
     path = tmp_path / "out.csv"
     path.write_bytes(b"id,forecast_1\n" + 200_000 * b"1")
     sink = CSVSink.from_address(Address(f"csv:///{path}"))
@@ -330,7 +330,7 @@ def test_a_long_torn_line_is_cut_off(tmp_path):
 
 
 @pytest.mark.parametrize("foreign", [b"at,value\n1,2\n3,4", b"id,value\n1,2", b"\xff\0" * 10**6])
-def test_a_file_that_is_not_of_forecasts_stays_as_it_is(tmp_path, foreign):
+def test_a_file_with_other_columns_is_left_unchanged(tmp_path, foreign):
     path = tmp_path / "readings.csv"
     path.write_bytes(foreign)
     sink = CSVSink.from_address(Address(f"csv:///{path}"))
@@ -342,7 +342,7 @@ def test_a_file_that_is_not_of_forecasts_stays_as_it_is(tmp_path, foreign):
     assert path.read_bytes() == foreign
 
 
-def test_a_row_is_a_line_whatever_the_key(tmp_path):
+def test_a_key_with_line_ends_stays_on_one_line(tmp_path):
     path = tmp_path / "out.csv"
     keys = ["a\nb", "a\rb", 'q"x', "a,b", " a"]
     sink = CSVSink.from_address(Address(f"csv:///{path}"))
@@ -353,7 +353,7 @@ def test_a_row_is_a_line_whatever_the_key(tmp_path):
     assert len(path.read_bytes().splitlines()) == 6
 
 
-def test_an_append_that_fails_leaves_the_file_as_it_was(tmp_path):
+def test_a_failed_append_leaves_the_file_unchanged(tmp_path):
     file = AppendedFile(tmp_path / "file")
     file.append(b"one\n")
 
@@ -380,7 +380,7 @@ def test_an_append_that_fails_leaves_the_file_as_it_was(tmp_path):
     assert (tmp_path / "file").read_bytes() == b"one\ntwo\n"
 
 
-def test_a_folder_that_is_not_there_ends_the_run(tmp_path, minutes):
+def test_a_missing_folder_ends_the_run(tmp_path, minutes):
     sink = CSVSink.from_address(Address(f"csv:///{tmp_path}/none/out.csv"))
     with pytest.raises(DataError, match=r"none/out.csv cannot be written"):
         LiveRun(Counter(), live(minutes), sink).run()
@@ -389,7 +389,7 @@ def test_a_folder_that_is_not_there_ends_the_run(tmp_path, minutes):
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_what_is_no_file_ends_the_run(tmp_path, make):
+def test_a_path_that_is_not_a_file_ends_the_run(tmp_path, make):
     make(tmp_path / "out")
     sink = CSVSink.from_address(Address(f"csv:///{tmp_path}/out"))
     with pytest.raises(DataError, match="out cannot be written"):
@@ -404,11 +404,10 @@ def rows_in(path):
 FULL = """
 import resource, signal, sys
 from live_counter import Counter
-from streamlstm import live
-from streamlstm.address import Address
-from streamlstm.connector import connector
-from streamlstm.live import LiveRun
-from streamlstm.payload import Fields
+from streamlstm.live import Address, Fields
+from streamlstm.live import run as live
+from streamlstm.live.connector import connector
+from streamlstm.live.run import LiveRun
 live.SHORTEST = live.LONGEST = 0.02
 source, sink = map(Address, sys.argv[1:3])
 most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]

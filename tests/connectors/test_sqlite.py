@@ -1,4 +1,4 @@
-"""SQLite: each forecast stands there once, whatever other processes and disks do."""
+"""SQLite: each forecast is stored once, whatever other processes and the disk do."""
 
 import json
 import sqlite3
@@ -50,7 +50,7 @@ class TestSQLiteSink(SinkContract):
         return [(name, json.loads(row)) for name, _, _, row, *_ in rows_of(self.path)]
 
 
-def test_each_forecast_stands_there_once_however_often_the_process_is_killed(tmp_path, path):
+def test_each_forecast_is_stored_once_although_the_process_is_killed(tmp_path, path):
     def delivered():
         time.sleep(0.05)  # or it takes the time of those it watches
         try:
@@ -71,7 +71,7 @@ def test_each_forecast_stands_there_once_however_often_the_process_is_killed(tmp
     assert ids == [f"{n + 1}-0" for n in range(TICKS)]
 
 
-def test_what_is_written_again_is_overwritten(path):
+def test_a_row_that_is_written_again_replaces_the_earlier_one(path):
     sink = sink_of(path, '?table=of the "pumps"')
     sink.open()
     sink.write(batch_of(["a", "b"]), np.array([[1.0], [2.0]]), None)
@@ -86,7 +86,7 @@ def test_what_is_written_again_is_overwritten(path):
     ]
 
 
-def test_another_process_that_writes_is_waited_for(path, monkeypatch):
+def test_a_sink_waits_for_another_process_that_writes(path, monkeypatch):
     sink = sink_of(path)
     sink.open()
     with closing(sqlite3.connect(path, check_same_thread=False, isolation_level=None)) as other:
@@ -107,7 +107,7 @@ def test_another_process_that_writes_is_waited_for(path, monkeypatch):
     assert [row[0] for row in rows_of(path)] == ["a"]
 
 
-def test_a_full_disk_is_waited_for_and_leaves_no_part_of_a_batch(path):
+def test_a_full_disk_is_a_lost_connection_and_stores_no_part_of_a_batch(path):
     sink = sink_of(path)
     sink.open()
     sink.write(batch_of(["a"]), np.ones((1, 1)), None)
@@ -138,7 +138,7 @@ def test_a_full_disk_is_waited_for_and_leaves_no_part_of_a_batch(path):
         ("CREATE VIEW forecasts AS SELECT 1 AS id", "has the columns id, not"),
     ],
 )
-def test_other_tables_are_refused(path, statement, message):
+def test_a_table_with_other_columns_is_an_error(path, statement, message):
     with closing(sqlite3.connect(path)) as client:
         client.execute(statement)
     with pytest.raises(DataError, match=message):
@@ -147,7 +147,7 @@ def test_other_tables_are_refused(path, statement, message):
         assert client.execute("PRAGMA journal_mode").fetchone() == ("delete",)  # as it was
 
 
-def test_what_no_waiting_mends_is_refused(path, tmp_path):
+def test_permanent_errors_end_the_run(path, tmp_path):
     with pytest.raises(DataError, match="unable to open"):
         sink_of(tmp_path / "none" / "x.db").open()
     path.write_bytes(b"no database" * 100)
@@ -164,6 +164,6 @@ def test_what_no_waiting_mends_is_refused(path, tmp_path):
         ("sqlite:///x.db?tabel=x", "has the unknown option 'tabel'"),
     ],
 )
-def test_addresses_are_checked(address, message):
+def test_addresses_are_checked_before_opening(address, message):
     with pytest.raises(ParameterError, match=message):
         SQLiteSink.from_address(Address(address))
