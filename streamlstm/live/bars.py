@@ -277,7 +277,7 @@ class Bars:
         for name in ("every", "value", "features"):
             own = getattr(self, name)
             if state[name] != own:
-                raise ParameterError(f"the saved bars have {name}={state[name]!r}, these {own!r}")
+                raise ParameterError(f"the saved bars have {name} {state[name]}, not {own}")
         self.late = state["late"]
         self._rows = {key: row for row, key in enumerate(state["keys"])}
         self._open = _Open(*(state[name].copy() for name in _Open._fields))

@@ -262,7 +262,7 @@ def test_speed_needs_timestamps(minutes):
 
 def test_warnings_about_a_file_are_logged(minutes, caplog):
     LiveRun(Counter(), live(minutes)).run()
-    (record,) = [each for each in caplog.records if "are earlier" in each.getMessage()]
+    (record,) = [each for each in caplog.records if "earlier" in each.getMessage()]
     assert "minutes.csv line 7" in record.getMessage()
 
 
