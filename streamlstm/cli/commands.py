@@ -542,7 +542,7 @@ def _drive(
     ticks, start = 0 if saved is None else saved.ticks, time.perf_counter()
     due: Iterable[Batch] = source if bars is None else map(bars.update, source)
     if speed is not None:
-        from streamlstm_connectors.files.files import paced
+        from streamlstm_connectors.files.pace import paced
 
         due = paced(due, speed, start=ticks)
     batches = run(model, due, horizon, limit, interval)

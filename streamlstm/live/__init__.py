@@ -6,13 +6,12 @@ them has to pass. `LiveRun` and `replay`, which use connectors, are in `streamls
 
 from .address import Address
 from .batch import Batch, EndOfStream, Rejected, iso
-from .connector import Sink, Source
+from .connector import Sink, SinkFactory, Source, SourceFactory
 from .history import History
-from .payload import PAYLOAD, SHOWN, Fields, Parser
+from .payload import PAYLOAD, Fields, Parser
 
 __all__ = [
     "PAYLOAD",
-    "SHOWN",
     "Address",
     "Batch",
     "EndOfStream",
@@ -21,6 +20,8 @@ __all__ = [
     "Parser",
     "Rejected",
     "Sink",
+    "SinkFactory",
     "Source",
+    "SourceFactory",
     "iso",
 ]

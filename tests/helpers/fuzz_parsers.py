@@ -1,7 +1,7 @@
-"""Mutated messages and CSV files: each is a tick, rejected or a DataError, and nothing else.
+"""Mutated messages and CSV files: a message is a tick or rejected, a file is read or a DataError.
 
-An input whose outcome is new is kept and mutated further. By hand, for as long as you like, in
-`tests/helpers`: `python fuzz_parsers.py SECONDS [SEED]`; a failure prints the input.
+An input with a new outcome is kept and mutated further. For a long run, in `tests/helpers`:
+`python fuzz_parsers.py SECONDS [SEED]`; a failure prints the input.
 """
 
 import json
@@ -20,7 +20,7 @@ from streamlstm_connectors.files.csv import CSVSource
 from streamlstm.errors import DataError
 from streamlstm.live.payload import PAYLOAD, Fields, Parser
 
-ALL = Fields("value", "key", "time", ("wind",), "number", longest=500)
+ALL = Fields("value", "key", "time", ("wind",), "number", max_bytes=500)
 FIELDS = [ALL, Fields(), Fields(PAYLOAD), Fields(time="time", sequence="time")]
 CSV_OPTIONS = [{}, {"key": "key"}, {"wide": True}, {"target": "y", "time": None}]
 
@@ -88,7 +88,7 @@ def mutated(rng: random.Random, inputs: list[bytes]) -> bytes:
 
 
 def check_messages(messages: list, fields: Fields) -> set[str]:
-    """Parse messages, and return what was said of them."""
+    """Parse messages, and return the reasons of those rejected."""
     ids = [str(n) for n in range(len(messages))]
     batch = Parser(fields).batch(ids, messages, 0, None)
     assert sorted([*batch.ids, *(each.id for each in batch.rejected)], key=int) == ids
@@ -103,7 +103,7 @@ def check_messages(messages: list, fields: Fields) -> set[str]:
 
 
 def check_csv(path: Path) -> set[str]:
-    """Read a file in several ways, and return what was said of it."""
+    """Read a file in several ways, and return the warnings and errors."""
     said = set()
     for options in CSV_OPTIONS:
         try:
@@ -118,7 +118,7 @@ def check_csv(path: Path) -> set[str]:
 
 
 def fuzz(seed: int, inputs: list[bytes], check: Callable[[bytes], set[str]]) -> Iterator[bytes]:
-    """Yield inputs without end, each once it has been checked; an error bears the input."""
+    """Check inputs without end, and yield each of them; an error names the input."""
     rng, kept, known = random.Random(seed), list(inputs), set()
     while True:
         data = mutated(rng, kept)
@@ -127,7 +127,7 @@ def fuzz(seed: int, inputs: list[bytes], check: Callable[[bytes], set[str]]) -> 
         except Exception as error:
             error.add_note(f"input: {data!r}")
             raise
-        # What differs in nothing but names and numbers is not new.
+        # An outcome that differs only in names and numbers is not new.
         outcomes = {re.sub(r"'.*'|\"[^\"]*\"|\d+", "", each, flags=re.DOTALL) for each in said}
         if outcomes - known:
             known |= outcomes
@@ -136,7 +136,7 @@ def fuzz(seed: int, inputs: list[bytes], check: Callable[[bytes], set[str]]) -> 
 
 
 def fuzz_messages(seed: int) -> Iterator[bytes]:
-    """Of the payload parser."""
+    """Fuzz the parser of messages."""
 
     def check(data: bytes) -> set[str]:
         apart = {"value": data, "key": data[:9], "time": data, "number": data}
@@ -146,7 +146,7 @@ def fuzz_messages(seed: int) -> Iterator[bytes]:
 
 
 def fuzz_csv(seed: int, folder: Path) -> Iterator[bytes]:
-    """Of the reader of CSV files."""
+    """Fuzz the reader of CSV files."""
     path = folder / "fuzzed.csv"
 
     def check(data: bytes) -> set[str]:
@@ -157,7 +157,7 @@ def fuzz_csv(seed: int, folder: Path) -> Iterator[bytes]:
 
 
 def main(seconds: float, seed: int = 0) -> None:
-    """Half of the time for each, and how many inputs that were."""
+    """Fuzz both, each half of the time, and print the number of inputs."""
     with tempfile.TemporaryDirectory() as folder, suppress(KeyboardInterrupt):
         runs = {"messages": fuzz_messages(seed), "CSV files": fuzz_csv(seed, Path(folder))}
         for name, run in runs.items():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from streamlstm_connectors.files import table
+from streamlstm_connectors.files import table_source
 from streams import random_walk, seasonal
 
 from streamlstm.cli import commands as cli
@@ -205,7 +205,7 @@ def test_snapshots_need_a_directory(streamlstm, stream):
 def test_by_default_the_clock_says_when(streamlstm, stream, state, monkeypatch):
     saved = []
     monkeypatch.setattr(Snapshots, "save", lambda self, model, position: saved.append(position))
-    monkeypatch.setattr(table, "BATCH_TICKS", 400)
+    monkeypatch.setattr(table_source, "BATCH_TICKS", 400)
     for seconds, expected in [(0.0, [400, 800, TICKS]), (10.0, [TICKS])]:
         monkeypatch.setattr(resume, "SECONDS", seconds)
         streamlstm(stream, *FAST, "--state", "state")
