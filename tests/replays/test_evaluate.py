@@ -15,8 +15,8 @@ from streams import random_walk, seasonal
 from streamlstm import LSTMForecaster
 from streamlstm.errors import InputError, ParameterError
 from streamlstm.replays import blocks
-from streamlstm.replays.evaluate import FleetResult, FleetScore, Result, Score, fleet_result
 from streamlstm.replays.evaluate import evaluate as score
+from streamlstm.replays.scores import FleetResult, FleetScore, Result, Score, fleet_result
 from streamlstm.snapshots import snapshot
 
 HORIZON = 5
