@@ -17,7 +17,7 @@ import numpy as np
 
 from streamlstm import ForecasterFleet, LSTMForecaster
 from streamlstm.snapshots import snapshot
-from streamlstm.snapshots.snapshot import Snapshots
+from streamlstm.snapshots.directory import Snapshots
 
 SIZES = (1, 100, None)  # streams in a round
 SECONDS = 5.0  # of rounds without a snapshot
@@ -62,7 +62,7 @@ def main() -> None:
         rows.append([str(size), *spans, f"{begun:.1f}", f"{seconds:.1f}"])
         data.append({"round": size, **figures, "begun_ms": begun, "seconds": seconds})
     start = time.perf_counter()
-    next(snapshot._Copy(fleet, None).pieces(at_once=True))
+    next(snapshot.ModelCopy(fleet, None).pieces(at_once=True))
     at_once = time.perf_counter() - start
     data.append({"at_once_seconds": at_once})
     title = (

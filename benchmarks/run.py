@@ -28,7 +28,7 @@ NAMES = [
 ]
 # To be run one by one: they need a folder of streams, or servers, or long.
 ALONE = [
-    *("accuracy", "leave_one_out", "ett", "reber", "sequences"),
+    *("accuracy", "leave_one_out", "ett", "tuning", "reber", "sequences"),
     *("live", "bars", "memory", "fleet_snapshot"),
 ]
 

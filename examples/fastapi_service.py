@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from streamlstm import ForecasterFleet, LSTMForecaster
 from streamlstm.errors import InputError
-from streamlstm.snapshots.snapshot import Snapshots
+from streamlstm.snapshots.directory import Snapshots
 
 MODEL = LSTMForecaster(hidden_size=8, preset="fast", season=None)
 STREAMS, FEATURES = 1000, 20  # at most, so that no client fills the memory

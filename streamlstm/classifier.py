@@ -1,6 +1,6 @@
 """`LSTMClassifier`: a class from features, learned tick by tick with memory of what came before."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from river.base import Classifier
 
 from .errors import InputError
 from .kernels import classifier as kernels
+from .model.features import FloatArray
 from .model.online import FeatureModel
 
 
@@ -114,7 +115,7 @@ class LSTMClassifier(FeatureModel, Classifier):
         """Classes in the order in which they were first seen."""
         return list(self._classes)
 
-    def learn_one(self, x: dict[Hashable, Any], y: Any) -> None:
+    def learn_one(self, x: Mapping[Any, Any], y: Any) -> None:
         """Advance by one tick and learn its class.
 
         Parameters
@@ -137,7 +138,7 @@ class LSTMClassifier(FeatureModel, Classifier):
             row = self._row(x)
             self._learn(row[None], [label])
 
-    def predict_proba_one(self, x: dict[Hashable, Any], **kwargs: Any) -> dict[Any, float]:
+    def predict_proba_one(self, x: Mapping[Any, Any], **kwargs: Any) -> dict[Any, float]:
         """Probability of each class known so far at the next tick; the model stays as it is.
 
         With a lookahead of d ticks: at the tick d before the next, whose features are x. Features
@@ -156,7 +157,7 @@ class LSTMClassifier(FeatureModel, Classifier):
                 self._kernels.predict(probabilities, row, *self._network.buffers, self._stats)
             return dict(zip(self._classes, probabilities.tolist(), strict=True))
 
-    def learn_many(self, X: Any, y: Sequence[Any]) -> np.ndarray:
+    def learn_many(self, X: Any, y: Sequence[Any]) -> FloatArray:
         """Predict, then learn from, each of T ticks in one call.
 
         Parameters
@@ -193,7 +194,7 @@ class LSTMClassifier(FeatureModel, Classifier):
             raise InputError(f"a class must be hashable, got {label!r}") from error
         return label
 
-    def _learn(self, features: np.ndarray, labels: Sequence[Hashable]) -> np.ndarray:
+    def _learn(self, features: np.ndarray, labels: Sequence[Hashable]) -> FloatArray:
         """Give new classes a number, then learn; features: (T, F)."""
         numbers = np.full(len(labels), -1)
         for t, label in enumerate(self._delayed(labels)):

@@ -1,92 +1,41 @@
-"""`LSTMForecaster`: forecasts of one series, learned tick by tick."""
+"""`LSTMForecaster`: forecasts of one series, learned tick by tick.
 
-import numbers
-import sys
-from collections.abc import Hashable, Iterator, Sequence
-from typing import Any, NamedTuple
+This is the public class. What it is made of is in `streamlstm.model`: `online` (network, features
+and lock), `series` (buffers), `segments` (what is done between ticks); the arithmetic of a tick is
+in `streamlstm.kernels.forecaster`. Most of this long file
+is the documentation that users read.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from .errors import InputError, ParameterError
 from .kernels.forecaster import entries as kernels
-from .kernels.forecaster.intervals import LEVELS, PRIOR
-from .kernels.forecaster.least_squares import rls_reopen, rls_start_control
-from .kernels.layout import (
-    CLOCK,
-    CONTROL,
-    LAGS,
-    PROFILES,
-    RLS,
-    WATCH,
-    Shape,
-    aligned_zeros,
-    grow,
-    intervals_size,
-    intervals_views,
-    past_size,
-    past_views,
-    rings_size,
-    series_size,
-    series_views,
-    work_size,
+from .kernels.layout import CLOCK, series_views
+from .model.checks import (
+    check_horizon,
+    check_learning,
+    check_settings,
+    check_whole,
+    did_you_mean,
+    plain,
 )
 from .model.drift import DriftWatch
-from .model.features import as_number, as_table, as_times, as_vector, time_of
-from .model.network import check_learning, check_settings
-from .model.online import OnlineModel
+from .model.features import FloatArray, as_number, as_rows, as_table, as_times, as_vector, time_of
+from .model.presets import EXPERTS, PRESETS, check_experts, check_season
+from .model.quantiles import NO_BOUNDS, NO_PLACES, interval_places, quantile_places
 from .model.river_parts import Forecaster
-from .model.seasons import SLOTS, SeasonFinder
+from .model.seasons import SeasonFinder
+from .model.segments import ELAPSED, segments
+from .model.series import SeriesModel
 
-EXPERTS = ("last", "season", "rls", "lstm")
-NO_BOUNDS, NO_PLACES = np.empty((0, 0, 0)), np.empty(0)
-RLS_NAMES = ("rls", "rls_long", "rls_short", "rls_lags")
-ELAPSED = "time since the last tick"  # a feature of irregular streams
-ALERT_TICKS = 200  # of a raised learning rate after a drift
-REPLAYED = 5000  # newest ticks that windows to replay are drawn from
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
-class Preset(NamedTuple):
-    """What `preset` decides where the parameters of these names are None."""
-
-    replay: int
-    weight_decay: float
-    loss: str
-
-
-PRESETS = {"accurate": Preset(16, 0.2, "absolute"), "fast": Preset(0, 0.0, "huber")}
-
-
-class Part(NamedTuple):
-    """Ticks to learn from in one go."""
-
-    values: np.ndarray  # (T,)
-    features: np.ndarray  # (T, F)
-    rows: slice | None  # which of those that were handed over; None for ticks that never came
-
-
-def _check_experts(experts: Any) -> None:
-    if not isinstance(experts, tuple) or not experts or not set(experts) <= set(EXPERTS):
-        raise ParameterError(
-            f"experts must be a tuple of some of {', '.join(EXPERTS)}, got {experts!r}"
-        )
-
-
-def _check_season(season: Any) -> tuple[int, ...]:
-    """Periods in ticks, zeros where `season="auto"` has yet to find them."""
-    if season is None:
-        return ()
-    if isinstance(season, str) and season == "auto":
-        return (0,) * SLOTS
-    periods = season if isinstance(season, tuple) else (season,)
-    if not periods or not all(type(period) is int and period >= 2 for period in periods):
-        raise ParameterError(
-            'season must be None, "auto", a whole number of ticks of at least 2, or a tuple '
-            f"of such numbers, got {season!r}"
-        )
-    return periods
-
-
-class LSTMForecaster(OnlineModel, Forecaster):
+class LSTMForecaster(SeriesModel, Forecaster):
     """Online LSTM forecaster of a univariate series.
 
     Each value is compared with the forecasts made of it before, learned from, and carried on in the
@@ -203,99 +152,67 @@ class LSTMForecaster(OnlineModel, Forecaster):
         optimizer: str = "adam",
         loss: str | None = None,
         clip_norm: float = 1.0,
-        season: int | tuple[int, ...] | str | None = "auto",
-        experts: tuple[str, ...] = EXPERTS,
+        season: int | Sequence[int] | str | None = "auto",
+        experts: Sequence[str] = EXPERTS,
         preset: str = "accurate",
         replay: int | None = None,
         weight_decay: float | None = None,
         horizon: int = 24,
-        known_features: tuple[Hashable, ...] | None = None,
+        known_features: Sequence[Hashable] | None = None,
         drift: bool = True,
         seed: int | None = 0,
     ):
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
+        self.hidden_size = plain(hidden_size)
+        self.num_layers = plain(num_layers)
         self.cell = cell
         self.learning = learning
-        self.window = window
-        self.stride = stride
-        self.learning_rate = learning_rate
+        self.window = plain(window)
+        self.stride = plain(stride)
+        self.learning_rate = plain(learning_rate)
         self.optimizer = optimizer
         self.loss = loss
-        self.clip_norm = clip_norm
-        self.season = season
-        self.experts = experts
+        self.clip_norm = plain(clip_norm)
+        self.season = plain(season)
+        self.experts = plain(experts)
         self.preset = preset
-        self.replay = replay
-        self.weight_decay = weight_decay
-        self.horizon = horizon
-        self.known_features = known_features
-        self.drift = drift
-        self.seed = seed
+        self.replay = plain(replay)
+        self.weight_decay = plain(weight_decay)
+        self.horizon = plain(horizon)
+        self.known_features = plain(known_features)
+        self.drift = plain(drift)
+        self.seed = plain(seed)
         if preset not in PRESETS:
             raise ParameterError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
-        batched = (cell, learning, num_layers) == ("lstm", "tbptt", 1)
+        batched = (cell, learning, self.num_layers) == ("lstm", "tbptt", 1)
         chosen = PRESETS[preset if batched else "fast"]
-        replay = chosen.replay if replay is None else replay
-        check_learning(cell, learning, stride, replay)
-        if replay and not batched:
+        replayed = chosen.replay if self.replay is None else self.replay
+        check_learning(cell, learning, self.stride, replayed)
+        if replayed and not batched:
             raise ParameterError('replay needs one layer, cell="lstm" and learning="tbptt"')
-        check_horizon(horizon)
+        check_whole("horizon", self.horizon, 1)
         settings = check_settings(
-            hidden_size,
-            num_layers,
-            window,
-            stride,
-            learning_rate,
+            self.hidden_size,
+            self.num_layers,
+            self.window,
+            self.stride,
+            self.learning_rate,
             optimizer,
             chosen.loss if loss is None else loss,
-            clip_norm,
-            replay,
-            chosen.weight_decay if weight_decay is None else weight_decay,
-            horizon if replay else 1,
+            self.clip_norm,
+            replayed,
+            chosen.weight_decay if self.weight_decay is None else self.weight_decay,
+            self.horizon if replayed else 1,
         )
-        periods = _check_season(season)
-        _check_experts(experts)
-        if known_features is not None and not isinstance(known_features, tuple):
-            raise ParameterError(f"known_features must be a tuple, got {known_features!r}")
-        self._known = np.empty(0)
-        self._build(settings, CLOCK.periods + len(periods), seed, cell, learning)
-        self._network.clock[CLOCK.horizon] = horizon
-        seasons = [f"season_{n + 1}" for n in range(len(periods))]
-        self._network.add_inputs(
-            [
-                "level",
-                "change",
-                *seasons,
-                *(f"{season}_profile_{p + 1}" for season in seasons for p in range(PROFILES)),
-                *(f"rls_{r + 1}" for r in range(RLS)),
-                *(f"{season}_{wave}" for season in seasons for wave in ("sine", "cosine")),
-            ]
-        )
-        self._stats = np.zeros(series_size(self._shape))
-        self._errors = np.zeros(intervals_size(horizon))
-        self._intervals = intervals_views(self._errors, horizon)
-        self._history = np.full(rings_size(self._shape), np.nan)
-        self._past = self._new_past()
-        self._work = np.zeros(work_size(self._shape, horizon))
-        series = self._series
-        series.features[:] = np.nan
-        series.rls.deviations[:] = 1.0
-        series.committee.errors[:] = 1.0
-        tails = np.log(2 * np.minimum(LEVELS, 1 - LEVELS))  # of a Laplace distribution
-        series.intervals.quantiles[:] = np.arcsinh(np.where(LEVELS < 0.5, tails, -tails))
-        series.intervals.covariance[:] = PRIOR * np.tile(np.eye(3), (horizon, 1))
-        for r in range(RLS + 1):
-            rls_reopen(series.rls, r)
-        self._finder = SeasonFinder() if season == "auto" else None
-        self._seasons_since = 0  # ticks
-        self._drift = DriftWatch() if drift else None
+        periods = check_season(self.season)
+        check_experts(self.experts)
+        if self.known_features is not None and not isinstance(self.known_features, tuple):
+            raise ParameterError(
+                f"known_features must be a list or tuple of names, got {known_features!r}"
+            )
+        self._build_series(settings, periods, self.seed)
+        self._finder = SeasonFinder() if self.season == "auto" else None
+        self._drift = DriftWatch() if self.drift else None
         self._set_periods(periods)
-
-    @property
-    def seasons_(self) -> tuple[int, ...]:
-        """Seasonal periods in use, in ticks."""
-        return tuple(int(m) for m in self._network.clock[CLOCK.periods :] if m > 0)
 
     @property
     def drift_events_(self) -> list[int]:
@@ -311,7 +228,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
         A season that has not been found forecasts no change.
         """
         with self._lock:
-            *_, clock, stats, errors, history, _ = self._looking_out(())
+            *_, clock, stats, errors, history, _ = self._prefetched(())
             committee = series_views(stats, errors, history, clock, self._shape).committee
             origin = int(clock[CLOCK.values]) % self.horizon
             outputs = committee.outputs[origin * self.horizon]
@@ -325,13 +242,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
                 if committee.members[e]
             }
 
-    def _member_names(self) -> list[str]:
-        """Names of the members in the order of the committee."""
-        seasons = [f"season_{n + 1}" for n in range(self._shape.seasons)]
-        profiles = [f"{season}_profile_{p + 1}" for season in seasons for p in range(PROFILES)]
-        return ["last", *seasons, *profiles, *RLS_NAMES, "lstm"]
-
-    def learn_one(self, y: float, x: dict[Hashable, Any] | None = None) -> None:
+    def learn_one(self, y: float | None, x: Mapping[Any, Any] | None = None) -> None:
         """Learn from the next value.
 
         Parameters
@@ -345,7 +256,8 @@ class LSTMForecaster(OnlineModel, Forecaster):
         Raises
         ------
         InputError
-            If the value or a feature is not a number. The model has not changed then.
+            If the value or a feature is not a number, or a feature that `known_features` names is
+            absent when features first arrive. The model has not changed then.
 
         """
         value = as_number(y, "y")
@@ -354,7 +266,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
             self._learn_row(value, self._row(x or {}), time)
 
     def step(self, y: float, x: Any = ()) -> float:
-        """Learn from the next value and forecast the one after: for services without dicts.
+        """Learn from the next value and forecast the one after it, without dicts.
 
         Parameters
         ----------
@@ -365,7 +277,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
 
         Returns
         -------
-        The forecast, as `forecast(1)` gives it.
+        The forecast of the next value; NaN before the first.
 
         Raises
         ------
@@ -378,6 +290,28 @@ class LSTMForecaster(OnlineModel, Forecaster):
             self._learn_row(value, self._array_row(x), None)
         return self.forecast(1)[0]
 
+    @overload
+    def learn_many(
+        self,
+        ys: Any,
+        features: Any = None,
+        timestamps: Any = None,
+        horizon: int = 1,
+        interval: None = None,
+    ) -> FloatArray: ...
+
+    @overload
+    def learn_many(
+        self,
+        ys: Any,
+        features: Any = None,
+        timestamps: Any = None,
+        horizon: int = 1,
+        *,
+        interval: float,
+    ) -> tuple[FloatArray, FloatArray]: ...
+
+    @overload
     def learn_many(
         self,
         ys: Any,
@@ -385,7 +319,16 @@ class LSTMForecaster(OnlineModel, Forecaster):
         timestamps: Any = None,
         horizon: int = 1,
         interval: float | None = None,
-    ) -> Any:
+    ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
+
+    def learn_many(
+        self,
+        ys: Any,
+        features: Any = None,
+        timestamps: Any = None,
+        horizon: int = 1,
+        interval: float | None = None,
+    ) -> FloatArray | tuple[FloatArray, FloatArray]:
         """Forecast, then learn from, each of T ticks: `forecast` and `learn_one` in one call.
 
         Parameters
@@ -430,7 +373,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
         return forecasts if interval is None else (forecasts, bounds)
 
     def forecast(
-        self, horizon: int, xs: Sequence[dict[Hashable, Any]] | None = None
+        self, horizon: int, xs: "Sequence[Mapping[Any, Any]] | DataFrame | None" = None
     ) -> list[float]:
         """Forecast the next values; the model stays as it is.
 
@@ -439,48 +382,49 @@ class LSTMForecaster(OnlineModel, Forecaster):
         horizon
             How many.
         xs
-            Features that will arrive with these values, one dict each. Without them the last ones
-            are taken to stay. Names that have never been learned are ignored. All of them count in
-            the least squares' steps; the network looks no further than the features known of the
-            next tick.
+            Features that will arrive with these values: a dict for each of them, or a DataFrame
+            with a row for each. Without them the last ones are taken to stay. The least squares use
+            all of them; the network uses the known features of the next tick only.
 
         Returns
         -------
-        `horizon` floats; zeros before the first value.
+        `horizon` floats; NaN before the first value.
 
         Raises
         ------
         InputError
-            If `xs` has another length than the horizon or holds something that is not a number.
+            If `xs` has another length than the horizon, a feature that was never learned, or
+            something that is not a number.
 
         """
         check_horizon(horizon)
         if xs is None and horizon <= self.horizon and not self._known.size:
-            with self._lock:  # they are ready
-                ticks = int(self._network.clock[CLOCK.values])
+            with self._lock:  # the forecasts are ready
+                ticks = self._ticks
+                if ticks == 0:
+                    return [float("nan")] * horizon
                 origin = ticks % self.horizon * self.horizon
                 return self._intervals.forecasts[origin : origin + horizon].tolist()
         path = np.empty(horizon)
-        self._path(path, NO_BOUNDS.reshape(0, 0), NO_PLACES, xs)
-        return [0.0] * horizon if np.isnan(path[0]) else path.tolist()
+        self._fill_path(path, NO_BOUNDS.reshape(0, 0), NO_PLACES, xs)
+        return path.tolist()
 
     def forecast_interval(
         self,
         horizon: int,
         interval: float = 0.9,
-        xs: Sequence[dict[Hashable, Any]] | None = None,
+        xs: "Sequence[Mapping[Any, Any]] | DataFrame | None" = None,
     ) -> list[tuple[float, float]]:
-        """Intervals that hold a share `interval` of the next values.
+        """Intervals that hold a share `interval` of the next values; the model stays as it is.
 
-        Each horizon has quantiles of its own errors so far, corrected with every value that comes,
-        so that the share of misses stays right when the stream changes [4]. Horizons beyond the
-        one that the model was made for have the last one's, widened by the square root of the
-        ratio. The model stays as it is.
+        Each horizon has quantiles of its own past errors. They are corrected with every value, so
+        that the share of misses stays right when the stream changes [4]. Horizons beyond the
+        `horizon` of the model use its last one, widened by the square root of the ratio.
 
         Parameters
         ----------
         horizon
-            How many.
+            How many values ahead.
         interval
             Share of the values that the intervals hold, 0 to 0.99; the misses fall on both sides in
             equal shares.
@@ -489,7 +433,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
 
         Returns
         -------
-        `horizon` pairs (lower, upper); zeros before the first value.
+        `horizon` pairs (lower, upper); NaN before the first value.
 
         Raises
         ------
@@ -505,12 +449,12 @@ class LSTMForecaster(OnlineModel, Forecaster):
         self,
         horizon: int,
         levels: Sequence[float] = (0.05, 0.5, 0.95),
-        xs: Sequence[dict[Hashable, Any]] | None = None,
+        xs: "Sequence[Mapping[Any, Any]] | DataFrame | None" = None,
     ) -> list[tuple[float, ...]]:
-        """Values that the next ones will lie below with these probabilities.
+        """Values that the next ones stay below with these probabilities; the model stays as it is.
 
         Calibrated like `forecast_interval`: a 90% interval reaches from the quantile at 0.05 to
-        that at 0.95. The model stays as it is.
+        that at 0.95.
 
         Parameters
         ----------
@@ -523,7 +467,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
 
         Returns
         -------
-        `horizon` tuples of a value a level; zeros before the first value.
+        `horizon` tuples with a value for each level; NaN before the first value.
 
         Raises
         ------
@@ -533,15 +477,13 @@ class LSTMForecaster(OnlineModel, Forecaster):
             As `forecast`.
 
         """
-        return self._quantiles(horizon, _places_of(levels), xs)
+        return self._quantiles(horizon, quantile_places(levels), xs)
 
     def _quantiles(self, horizon: int, places: np.ndarray, xs: Any) -> list[tuple[Any, ...]]:
         """`horizon` tuples of the quantiles at these places, (Q,)."""
         check_horizon(horizon)
         path, bounds = np.empty(horizon), np.empty((places.size, horizon))
-        self._path(path, bounds, places, xs)
-        if np.isnan(path[0]):
-            return [(0.0,) * places.size] * horizon
+        self._fill_path(path, bounds, places, xs)
         return list(zip(*bounds.tolist(), strict=True))
 
     def _learn_row(self, value: float, row: np.ndarray, time: int | None) -> None:
@@ -559,96 +501,26 @@ class LSTMForecaster(OnlineModel, Forecaster):
         features: np.ndarray,
         times: np.ndarray | None,
     ) -> None:
-        """Learn from T ticks: see `kernels.forecaster.learn_ticks`; times: (T,) nanoseconds."""
-        for part in self._parts(values, features, times):
-            rows, ticks = part.rows, part.values.size
+        """Learn from T ticks, segment by segment; times: (T,) nanoseconds.
+
+        forecasts, (T, K), and bounds, (T, 2, K) or (0, 0, 0), are filled in before each tick.
+        """
+        for segment in segments(self, values, features, times):
+            rows, ticks = segment.rows, segment.values.size
             self._kernels.learn_many(
                 np.empty((ticks, 1)) if rows is None else forecasts[rows],
                 NO_BOUNDS if rows is None else bounds[rows],
-                places, part.values, part.features, self._known,
+                places, segment.values, segment.features, self._known,
                 self._work_for(forecasts.shape[1]),  # a review may have changed its size
                 *self._buffers,
             )  # fmt: skip
 
-    def _parts(
-        self, values: np.ndarray, features: np.ndarray, times: np.ndarray | None
-    ) -> Iterator[Part]:
-        """T ticks in parts, between which there is something to do: what the next one waits for."""
-        start, finder = 0, self._finder
-        while start < values.size:
-            if finder is not None and times is not None:
-                yield from self._gap(finder, int(times[start]))
-            stop = min(values.size, start + self._due())
-            if finder is not None and times is not None:
-                stop = start + finder.until_gap(times[start:stop])
-            part = slice(start, stop)
-            rows = features[part]
-            if rows.shape[1] < len(self._columns.index):  # a column of our own has come
-                more = len(self._columns.index) - rows.shape[1]
-                rows = np.hstack([rows, np.full((stop - start, more), np.nan)])
-            if finder is not None and finder.irregular and times is not None:
-                elapsed = self._columns.index[ELAPSED]
-                rows[:, elapsed] = np.log1p(finder.seconds_before(times[part]))
-            yield Part(values[part], rows, part)
-            self._look_after(None if times is None else times[part])
-            start = stop
-
-    def _gap(self, finder: SeasonFinder, time: int) -> Iterator[Part]:
-        """Ticks that should have come before the one of this time, as missing ones.
-
-        Only where ticks come day and night, and for gaps of up to one season.
-        """
-        times = finder.missing_before(time, max(self.seasons_, default=0))
-        while times.size:
-            count = min(times.size, self._due())
-            nothing = np.full((count, len(self._columns.index)), np.nan)
-            yield Part(np.full(count, np.nan), nothing, None)
-            self._look_after(times[:count])
-            times = times[count:]
-
-    def _due(self) -> int:
-        """How many ticks to learn before there is something to do between ticks."""
-        ticks = int(self._network.clock[CLOCK.values])
-        due = sys.maxsize if self._finder is None else self._finder.due(ticks)
-        return due if self._drift is None else min(due, self._drift.due(ticks))
-
-    def _look_after(self, times: np.ndarray | None) -> None:
-        """Do what is due after ticks that came at these times: look for drift and for seasons."""
-        ticks = int(self._network.clock[CLOCK.values])
-        watch = self._drift if ticks and ticks % WATCH == 0 else None
-        if watch is not None and watch.look(self._intervals.recent, ticks):
-            self._network.clock[CLOCK.alert] = ALERT_TICKS
-            rls_reopen(self._series.rls, RLS_NAMES.index("rls_short"))
-        if self._finder is not None:
-            due = self._finder.due(ticks) == 0
-            self._finder.note(times, ticks)
-            if due:
-                self._review(self._finder, ticks)
-
-    def _review(self, finder: SeasonFinder, ticks: int) -> None:
-        """Look for seasons in the ticks that have come so far."""
-        series = self._series
-        for second in self.seasons_[1:]:
-            tried = ticks - max(self._seasons_since, second)
-            errors = series.rls.errors
-            finder.try_second(second, tried, float(errors[0]), float(errors[CONTROL]))
-        values = series.history[0]
-        newest = np.arange(max(ticks - values.size, 0), ticks)
-        periods = finder.review(values[newest % values.size])
-        if finder.irregular:
-            self._add_features([ELAPSED])
-        if tuple(self._network.clock[CLOCK.periods :]) != periods:
-            self._set_periods(periods)
-
-    def _path(self, path: np.ndarray, bounds: np.ndarray, places: np.ndarray, xs: Any) -> None:
+    def _fill_path(self, path: np.ndarray, bounds: np.ndarray, places: np.ndarray, xs: Any) -> None:
         """Fill path, (h,), with forecasts of the next values, and bounds, (Q, h) or (0, 0)."""
-        if xs is not None and len(xs) != path.size:
-            raise InputError(
-                f"xs has {len(xs)} entries, expected one for each of {path.size} steps"
-            )
+        dicts = None if xs is None else as_rows(xs, path.size)
         with self._lock:
-            rows = [self._columns.row(self._columns.numbers(x)) for x in xs or ()]
-            buffers = self._looking_out(rows)
+            rows = [self._future_row(x) for x in dicts or ()]
+            buffers = self._prefetched(rows)
             if self._known.size:  # a row holds what is known when its tick has come
                 rows = [
                     np.where(self._known > 0, later, row)
@@ -658,159 +530,50 @@ class LSTMForecaster(OnlineModel, Forecaster):
             work = self._work_for(path.size)
             self._kernels.forecast_now(path, bounds, places, future, work, *buffers)
 
-    def _looking_out(self, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-        """The buffers once the members have looked out, which features known in advance delay.
+    def _future_row(self, x: Mapping[Hashable, Any]) -> np.ndarray:
+        """(F,) features of a tick to come; an InputError for a name that was never learned."""
+        numbers = self._columns.numbers(x)
+        index = self._columns.index
+        unknown = [name for name in numbers if name not in index]
+        if unknown and self._ticks:
+            hint = did_you_mean(unknown[0], index)
+            raise InputError(f"feature {unknown[0]!r} of xs was never learned{hint}")
+        return self._columns.row(numbers)
+
+    def _prefetched(self, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """The buffers with the forecasts of every member made.
+
+        They are made already, unless features are known in advance: these are waited for, and the
+        forecasts are made in copies of the buffers.
 
         rows: features of the ticks to come, of which the first counts; if none, the last stay.
         """
-        if not self._known.size or not self._network.clock[CLOCK.values]:
+        if not self._known.size or not self._ticks:
             return self._buffers
         buffers = tuple(buffer.copy() for buffer in self._buffers)
         row = rows[0] if rows else self._series.features
         self._kernels.look_ahead(self._known, row, self._work, *buffers)
         return buffers
 
-    def _work_for(self, horizon: int) -> np.ndarray:
-        """Work space for forecasts so far ahead."""
-        if horizon <= self.horizon:
-            return self._work
-        return np.zeros(work_size(self._shape, horizon))
-
-    def _work_in(self, other: "LSTMForecaster") -> None:
-        """Share the work space of another, if it is as large; not to be used at the same time."""
-        if self._work.size == other._work.size and self._network.work_in(other._network):
-            self._work = other._work
-
-    def _state(self) -> dict[str, Any]:
-        rebuilt = ("_work", "_intervals")
-        return {name: value for name, value in super()._state().items() if name not in rebuilt}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        sizes = series_size(self._shape), intervals_size(self.horizon)
-        if (self._stats.size, self._errors.size) != sizes or (
-            self._history.size % rings_size(self._shape)
-        ):
-            raise ValueError("the buffers are not those of this version")
-        self._past = self._new_past()
-        self._past[:] = state["_past"]
-        self._work = np.zeros(work_size(self._shape, self.horizon))
-        self._intervals = intervals_views(self._errors, self.horizon)
-
-    @property
-    def _shape(self) -> Shape:
-        seasons = self._network.clock.size - CLOCK.periods
-        return Shape(seasons, len(self._columns.index), self.horizon)
-
-    def _new_past(self) -> np.ndarray:
-        """Room for the ticks to replay; none without replay."""
-        settings = self._network.settings
-        ticks = max(REPLAYED, 3 * self.window, 2 * self.horizon) if settings.replay else 0
-        return aligned_zeros(past_size(ticks, settings))
-
-    @property
-    def _series(self) -> Any:
-        """Views of the series, `layout.SeriesViews`."""
-        clock = self._network.clock
-        return series_views(self._stats, self._errors, self._history, clock, self._shape)
-
-    @property
-    def _buffers(self) -> tuple[np.ndarray, ...]:
-        return *self._network.buffers, self._stats, self._errors, self._history, self._past
-
     def _add_features(self, names: list[Hashable]) -> None:
-        new = self._columns.new_names(names)
-        if not new:
-            return
-        old, old_past = self._series, past_views(self._past, self._network.settings)
-        self._network.add_inputs(new)
-        self._columns.add(new)
-        if self.known_features:
-            self._known = np.array([float(x in self.known_features) for x in self._columns.index])
-        self._stats = np.zeros(series_size(self._shape))
-        self._past = self._new_past()
-        self._work = np.zeros(work_size(self._shape, self.horizon))
-        grown, size = self._series, old.rls.regressors.size
-        for larger, smaller in [
-            (grown.scaler, old.scaler),
-            (grown.committee, old.committee),
-            (past_views(self._past, self._network.settings), old_past),
-        ]:
-            grow(larger, smaller)
-        grown.sane[:] = old.sane
-        grown.features[: old.features.size] = old.features
-        grown.features[old.features.size :] = np.nan
-        grown.rls.deviations[:] = old.rls.deviations
-        grown.rls.errors[:] = old.rls.errors
-        for r in range(RLS + 1):
-            grown.rls.coefficients[r, :size] = old.rls.coefficients[r]
-            rls_reopen(grown.rls, r)
-            more, less = grown.rls.regressors.size, size
-            grown.rls.covariance[r * more : r * more + less, :less] = old.rls.covariance[
-                r * less : (r + 1) * less
-            ]
-        grown.rls.regressors[:size] = old.rls.regressors
+        """Make room for the features that are new; all known ones must be there from the start."""
+        if self.known_features and ELAPSED not in names and self._columns.new_names(names):
+            given = [*names, *self._columns.index]
+            absent = [name for name in self.known_features if name not in given]
+            if absent:
+                raise InputError(
+                    f"known_features names {absent[0]!r}, which is absent from the first tick with "
+                    f"features{did_you_mean(absent[0], names)}; give NaN where it is missing"
+                )
+        super()._add_features(names)
 
-    def _set_periods(self, periods: tuple[int, ...]) -> None:
-        """Set the seasons, with a history that holds the longest and profiles made from it.
-
-        Members of new seasons join the committee with equal shares; least squares take what they
-        know for a first guess, as when the lags of a season become known.
-        """
-        clock = self._network.clock
-        before = tuple(clock[CLOCK.periods :])
-        clock[CLOCK.periods :] = periods
-        known = int(clock[CLOCK.values])
-        rings = rings_size(self._shape)
-        size = self._history.size // rings
-        newest = range(max(known - size, 0), known)
-        values = [float(self._history[tick % size]) for tick in newest]
-        finder = self._finder
-        size = max([LAGS, *periods, 0 if finder is None else finder.room()]) + 2
-        self._history = np.full(rings * size, np.nan)
-        series = self._series
-        for tick, value in zip(newest, values, strict=True):
-            clock[CLOCK.values] = tick
-            kernels.remember(clock, series, value, value, np.nan)
-        clock[CLOCK.values] = known
-        if any(new not in (0, old) for new, old in zip(periods, before, strict=True)):
-            for r in {*range(RLS + 1)} - {RLS - 1}:
-                rls_reopen(series.rls, r)
-            rls_start_control(series.rls)
-            self._seasons_since = known
-        committee, repeats = series.committee, [1 if period else 0 for period in periods]
-        season = [*repeats, *np.repeat(repeats, PROFILES)]
-        kinds = ["last", *["season"] * len(season), *["rls"] * RLS, "lstm"]
-        present = np.array([1, *season, *[1] * RLS, 1])
-        members = np.array([kind in self.experts for kind in kinds]) * present
-        members[0] = max(members[0], members.sum() == 0)  # while no season has been found
-        joining = (members > 0) & (committee.members == 0)
-        committee.members[:] = members
-        committee.weights[:] = np.where(joining, 1 / members.sum(), committee.weights * members)
-        committee.weights[:] /= committee.weights.sum(axis=1, keepdims=True)
-
-
-def interval_places(interval: float) -> np.ndarray:
-    """(2,) places among LEVELS of the two ends of intervals that hold this share of the values."""
-    widest = 1 - 2 * LEVELS[0]
-    if not isinstance(interval, numbers.Real) or not 0 <= interval <= widest:
-        raise ParameterError(
-            f"interval, the share of values to hold, must be from 0 to {widest:g}, got {interval!r}"
-        )
-    tail = (1 - float(interval)) / 2
-    return _places_of((tail, 1 - tail))
-
-
-def _places_of(levels: Any) -> np.ndarray:
-    """(Q,) places of probabilities among LEVELS, fractions between two of them, by log-odds."""
-    sought = as_vector(levels, "levels")
-    if not sought.size or not np.all((sought >= LEVELS[0]) & (sought <= LEVELS[-1])):
-        raise ParameterError(f"levels must be from {LEVELS[0]:g} to {LEVELS[-1]:g}, got {levels!r}")
-    odds = np.log(LEVELS / (1 - LEVELS))
-    return np.interp(np.log(sought / (1 - sought)), odds, np.arange(LEVELS.size))
-
-
-def check_horizon(horizon: int) -> None:
-    """ParameterError unless it is a number of ticks."""
-    if not isinstance(horizon, (int, np.integer)) or isinstance(horizon, bool) or horizon < 1:
-        raise ParameterError(f"horizon must be a whole number of at least 1, got {horizon!r}")
+    def _facts(self) -> dict[str, str]:
+        shares = {name: expert["weight"] for name, expert in self.experts_.items()}
+        largest = sorted(shares, key=lambda name: -shares[name])[:4]
+        return {
+            **super()._facts(),
+            "ticks": f"{self._ticks:,}",
+            "seasons": ", ".join(map(str, self.seasons_)) or "none",
+            "experts": ", ".join(f"{name} {shares[name]:.2f}" for name in largest),
+            "drift events": f"{len(self.drift_events_):,}",
+        }

@@ -7,7 +7,7 @@ import numpy as np
 from river.base import MultiTargetRegressor
 
 from .kernels import regressor as kernels
-from .model.features import Columns, as_number, as_table
+from .model.features import Columns, FloatArray, as_number, as_table
 from .model.online import FeatureModel
 
 
@@ -52,7 +52,7 @@ class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
         """Names of the targets, in the order of their columns."""
         return list(self._target_columns.index)
 
-    def learn_one(self, x: dict[Hashable, Any], y: Mapping[Hashable, float], **kwargs: Any) -> None:
+    def learn_one(self, x: Mapping[Any, Any], y: Mapping[Any, float | None], **kwargs: Any) -> None:
         """Advance by one tick and learn its targets.
 
         Parameters
@@ -77,7 +77,7 @@ class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
             self._add_targets(targets)
             self._learn(row[None], self._target_columns.row(targets)[None])
 
-    def predict_one(self, x: dict[Hashable, Any]) -> dict[Hashable, float]:
+    def predict_one(self, x: Mapping[Any, Any]) -> dict[Hashable, float]:
         """Predict the targets of the next tick; the model stays as it is.
 
         Features that have never been learned are ignored. A target is 0 before its first value.
@@ -96,7 +96,7 @@ class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
                 self._kernels.predict_targets(predictions, row, *buffers, self._stats)
             return dict(zip(self._target_columns.index, predictions.tolist(), strict=True))
 
-    def learn_many(self, X: Any, y: Any) -> np.ndarray:
+    def learn_many(self, X: Any, y: Any) -> FloatArray:
         """Predict, then learn from, each of T ticks in one call.
 
         Parameters
@@ -130,7 +130,7 @@ class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
             self._network.add_outputs(len(new))
             self._grow_stats(len(new), 0)
 
-    def _learn(self, features: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    def _learn(self, features: np.ndarray, targets: np.ndarray) -> FloatArray:
         predictions = np.empty(targets.shape)
         if self.lookahead:
             delayed = self._delayed(targets)

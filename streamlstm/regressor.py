@@ -1,6 +1,6 @@
 """`LSTMRegressor`: a target from features, learned tick by tick with memory of what came before."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,7 +10,7 @@ from river.base import Regressor
 from .interop import keras, onnx, torch
 from .interop import weights as exchange
 from .kernels import regressor as kernels
-from .model.features import as_number, as_vector
+from .model.features import FloatArray, as_number, as_vector
 from .model.online import FeatureModel
 
 
@@ -108,7 +108,7 @@ class LSTMRegressor(FeatureModel, Regressor):
 
     _entries = staticmethod(kernels.entries)
 
-    def learn_one(self, x: dict[Hashable, Any], y: float) -> None:
+    def learn_one(self, x: Mapping[Any, Any], y: float | None) -> None:
         """Advance by one tick and learn its target.
 
         Parameters
@@ -133,7 +133,7 @@ class LSTMRegressor(FeatureModel, Regressor):
                 (target,) = self._delayed([target])
             self._kernels.learn_one(row, target, *self._network.buffers, self._stats)
 
-    def predict_one(self, x: dict[Hashable, Any]) -> float:
+    def predict_one(self, x: Mapping[Any, Any]) -> float:
         """Predict the target of the next tick; the model stays as it is.
 
         With a lookahead of d ticks: the target of the tick d before the next, whose features are x.
@@ -176,7 +176,7 @@ class LSTMRegressor(FeatureModel, Regressor):
                 (target,) = self._delayed([target])
             return self._kernels.learn_one(row, target, *self._network.buffers, self._stats)
 
-    def learn_many(self, X: Any, y: Any) -> np.ndarray:
+    def learn_many(self, X: Any, y: Any) -> FloatArray:
         """Predict, then learn from, each of T ticks: `predict_one` and `learn_one` in one call.
 
         Parameters

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ParameterError
-from ..forecaster import NO_BOUNDS, LSTMForecaster
+from ..forecaster import LSTMForecaster
 from ..kernels.cuda import kernels
 from ..kernels.cuda.kernels import (
     BEYOND,
@@ -32,6 +32,7 @@ from ..kernels.cuda.kernels import (
 from ..kernels.forecaster.least_squares import LARGEST_OUTPUT
 from ..kernels.layout import CLOCK, grow, layer_tape, memory_views, weights_views
 from ..kernels.scaling import LARGEST
+from ..model.quantiles import NO_BOUNDS
 from .rounds import rounds_of
 
 WEIGHTS = ("private", "shared")
@@ -284,14 +285,13 @@ class CudaStreams:
         return forecasts_of(before, horizon), NO_BOUNDS
 
     def forecast(self, rows: np.ndarray, horizon: int) -> np.ndarray:
-        """Forecasts of the next values of the streams in these rows, (G, K); zeros before any."""
+        """Forecasts of the next values of the streams in these rows, (G, K); NaN before any."""
         if not rows.size:
-            return np.zeros((0, horizon))
+            return np.empty((0, horizon))
         before = cuda.device_array((rows.size, 4), np.float32)
         kernel = kernels.issued[-(-rows.size // self._block), self._block]
         kernel(before, self._streams, cuda.to_device(rows))
-        forecasts = forecasts_of(before.copy_to_host(), horizon)
-        return np.where(np.isnan(forecasts), 0.0, forecasts)
+        return forecasts_of(before.copy_to_host(), horizon)
 
     def _learn(self, rows: np.ndarray, ticks: np.ndarray) -> np.ndarray:
         """Learn from a tick of each of some streams: (G, 4) what was forecast of it."""

@@ -1,58 +1,65 @@
-"""`ForecasterFleet`: thousands of forecasters that learn a round of ticks in one call."""
+"""`ForecasterFleet`: thousands of forecasters that learn a round of ticks in one call.
+
+This is the public class: keys, arguments and the lock. How the streams learn is in `streams`
+(private weights), `shared` (shared weights) and `cuda` (on a GPU).
+"""
 
 import copy
 import threading
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Any, Self, overload
 
 import numba
 import numpy as np
 
 from ..errors import InputError, ParameterError
-from ..forecaster import NO_PLACES, LSTMForecaster, check_horizon, interval_places
-from ..model.features import as_table, as_times, as_vector
-from .snapshot_copy import Moment
-from .streams import PrivateStreams, SharedStreams
+from ..forecaster import LSTMForecaster
+from ..model.checks import check_horizon, did_you_mean, plain
+from ..model.display import as_html, as_text, changed_parameters
+from ..model.features import FloatArray, as_table, as_times, as_vector
+from ..model.quantiles import NO_PLACES, interval_places
+from .shared import SharedStreams
+from .snapshot_copy import FleetCopy
+from .streams import PrivateStreams
 
 STREAMS = {"private": PrivateStreams, "shared": SharedStreams}
 DEVICES = ("cpu", "cuda")
 ON_CUDA: dict[str, Any] = {  # what a model there has to have
     "preset": "fast", "season": None, "drift": False, "horizon": 1, "experts": ("last", "lstm"),
 }  # fmt: skip
-OWN = ("weights", "device", "_rows", "_free")  # state that is not that of the streams
+FLEET_STATE = ("weights", "device", "_rows", "_free")  # the rest of the state is the streams'
 
 
 class ForecasterFleet:
     """Many streams, by key, each with an `LSTMForecaster` of its own.
 
-    `learn_many` takes a round of ticks, of any of the streams, and learns from it on all cores. A
-    stream is added when its key first comes. With private weights each learns, bit for bit, as a
-    forecaster of its own would. With shared weights they have one network, which learns from all of
-    them, so that a new stream profits at once; each keeps a state, a committee and intervals of its
-    own.
+    `learn_many` learns a round of ticks, of any of the streams, on all cores. A stream is added
+    when its key first appears. With private weights each stream learns, bit for bit, as a single
+    forecaster would. With shared weights all streams train one network, so that a new stream
+    profits at once; each keeps its own state, committee and intervals.
 
     Parameters
     ----------
     model
-        What every stream begins as; an `LSTMForecaster` with its default arguments if None, with
-        `preset="fast"` for shared weights and what a GPU needs there (docs/cuda.md). It is copied,
-        as it is.
+        The forecaster that every stream starts from; it is copied as it is. None stands for an
+        `LSTMForecaster` with its default arguments, with `preset="fast"` for shared weights, and
+        with what a GPU needs on one (docs/cuda.md).
     weights
-        "private" or "shared". Shared ones move once a round, along the mean of the gradients of its
-        streams, where those whose errors have grown of late count twice; they need a model that
+        "private" or "shared". Shared weights are updated once a round, along the mean gradient of
+        its streams; streams whose errors have grown lately count twice. They need a model that
         learns every tick once: no replay and `stride=1`.
     device
-        "cpu", or "cuda" for the first GPU: of a model with the last value and the LSTM as experts,
-        without intervals. Needs `pip install 'streamlstm[cuda]'`.
+        "cpu", or "cuda" for the first GPU. A GPU takes models whose experts are the last value and
+        the LSTM, and gives no intervals. Needs `pip install 'streamlstm[cuda]'`.
     threads
-        How many to learn on, on the CPU; as many as Numba takes if None. The results do not depend
-        on it.
+        How many threads to learn on, on the CPU; None for as many as Numba uses. The results do
+        not depend on it.
 
     Notes
     -----
-    Python threads may share a fleet, and have several: rounds take turns. Each stream holds buffers
-    of its own but for the work space; those of the past that `preset="accurate"` replays are the
-    largest.
+    Python threads may share a fleet, and may use several: rounds take turns. Each stream has its
+    own buffers; all share the work space. The largest buffer is the past that `preset="accurate"`
+    replays.
 
     Examples
     --------
@@ -60,10 +67,12 @@ class ForecasterFleet:
     >>> fleet = ForecasterFleet(LSTMForecaster(hidden_size=4, season=None, preset="fast"))
     >>> for n in range(50):
     ...     _ = fleet.learn_many(["up", "level"], [float(n), 7.0])
-    >>> fleet.forecast(2, ["level"])
-    array([[7., 7.]])
-    >>> len(fleet), "up" in fleet
-    (2, True)
+    >>> fleet.forecast(2, "level")
+    array([7., 7.])
+    >>> fleet.forecast(2, ["up", "level"]).shape
+    (2, 2)
+    >>> len(fleet), "up" in fleet, list(fleet)
+    (2, True, ['up', 'level'])
 
     """
 
@@ -103,6 +112,7 @@ class ForecasterFleet:
     @threads.setter
     def threads(self, count: int | None) -> None:
         most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+        count = plain(count)
         if count is not None and (type(count) is not int or not 1 <= count <= most):
             raise ParameterError(f"threads must be a whole number from 1 to {most}, got {count!r}")
         with self._lock:
@@ -113,13 +123,73 @@ class ForecasterFleet:
         return len(self._rows)
 
     def __contains__(self, key: Hashable) -> bool:
-        """Whether a stream of this key has come."""
+        """Whether there is a stream of this key."""
         return key in self._rows
 
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the keys, in the order in which their streams began."""
+        return iter(list(self._rows))
+
     @property
-    def keys(self) -> list[Hashable]:
-        """Of the streams, in the order in which they came."""
+    def keys(self) -> list[Any]:
+        """Keys of the streams, in the order in which these began."""
         return list(self._rows)
+
+    def _parameters(self) -> dict[str, Any]:
+        """What the fleet was made with, by name, in a form that can be compared."""
+        own = {"weights": self.weights, "device": self.device}
+        return own | {f"model.{name}": value for name, value in self.model._parameters().items()}
+
+    def _facts(self) -> dict[str, str]:
+        """What the fleet holds by now, for people who look at it."""
+        streams = f"{len(self):,}"
+        if len(self):
+            streams += f" ({', '.join(map(str, self.keys[:3]))}{', ...' if len(self) > 3 else ''})"
+        return {
+            "streams": streams,
+            "features": ", ".join(map(str, self.model._columns.index)) or "none",
+        }
+
+    def __repr__(self) -> str:
+        own = {"weights": self.weights, "device": self.device}
+        return as_text("ForecasterFleet", own | changed_parameters(self.model), self._facts())
+
+    def _repr_html_(self) -> str:
+        return as_html("ForecasterFleet", self._parameters(), self._facts())
+
+    @overload
+    def learn_many(
+        self,
+        keys: Sequence[Hashable],
+        values: Any,
+        features: Any = None,
+        timestamps: Any = None,
+        horizon: int = 1,
+        interval: None = None,
+    ) -> FloatArray: ...
+
+    @overload
+    def learn_many(
+        self,
+        keys: Sequence[Hashable],
+        values: Any,
+        features: Any = None,
+        timestamps: Any = None,
+        horizon: int = 1,
+        *,
+        interval: float,
+    ) -> tuple[FloatArray, FloatArray]: ...
+
+    @overload
+    def learn_many(
+        self,
+        keys: Sequence[Hashable],
+        values: Any,
+        features: Any = None,
+        timestamps: Any = None,
+        horizon: int = 1,
+        interval: float | None = None,
+    ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
 
     def learn_many(
         self,
@@ -129,22 +199,22 @@ class ForecasterFleet:
         timestamps: Any = None,
         horizon: int = 1,
         interval: float | None = None,
-    ) -> Any:
+    ) -> FloatArray | tuple[FloatArray, FloatArray]:
         """Forecast, then learn from, each tick of a round.
 
         Parameters
         ----------
         keys
-            N keys of streams, any of them in any order; a key that comes again brings the next tick
-            of its stream. A stream whose key is new begins.
+            N keys of streams, in any order. A key that occurs again brings the next tick of its
+            stream; a new key begins a stream.
         values, features, timestamps, horizon, interval
-            Of these ticks, as for `LSTMForecaster.learn_many` with T = N. A feature that is new is
-            a feature of all streams from then on, missing where it has not come.
+            Of these ticks, as for `LSTMForecaster.learn_many` with T = N. A new feature is a
+            feature of all streams from then on, and missing where it was not given.
 
         Returns
         -------
-        (N, K) array: row n holds the forecasts, made before tick n, of it and the ticks that follow
-        it in its stream; with `interval`, a pair as `LSTMForecaster.learn_many` gives.
+        (N, K) array: row n holds the forecasts, made before tick n, of this tick and of those that
+        follow it in its stream. With `interval` a pair, as `LSTMForecaster.learn_many` returns.
 
         Raises
         ------
@@ -157,6 +227,8 @@ class ForecasterFleet:
         ys = as_vector(values, "values")
         table = as_table(features, ys.size)
         times = None if timestamps is None else as_times(timestamps, ys.size)
+        if isinstance(keys, (str, bytes)):
+            raise InputError(f"keys must be a sequence of keys, got the single key {keys!r}")
         if len(keys) != ys.size:
             raise InputError(f"there are {len(keys)} keys, but {ys.size} values")
         try:
@@ -175,7 +247,9 @@ class ForecasterFleet:
             forecasts, bounds = self._streams.learn(rows, ys, matrix, times, horizon, places)
         return forecasts if interval is None else (forecasts, bounds)
 
-    def forecast(self, horizon: int, keys: Sequence[Hashable] | None = None) -> np.ndarray:
+    def forecast(
+        self, horizon: int, keys: Hashable | Sequence[Hashable] | None = None
+    ) -> FloatArray:
         """Forecast the next values of streams; the fleet stays as it is.
 
         Parameters
@@ -183,11 +257,11 @@ class ForecasterFleet:
         horizon
             How many, K.
         keys
-            Of S streams; all of them, in the order of `keys`, if None.
+            Keys of S streams, or the key of one; None for all, in the order of `keys`.
 
         Returns
         -------
-        (S, K) array; a stream that has no value yet has zeros.
+        (S, K) array, or (K,) for a single key; NaN for a stream that has no value yet.
 
         Raises
         ------
@@ -197,12 +271,19 @@ class ForecasterFleet:
         """
         check_horizon(horizon)
         with self._lock:
-            return self._streams.forecast(self._rows_of(keys), horizon)
+            single, rows = self._rows_of(keys)
+            made = self._streams.forecast(rows, horizon)
+        return made[0] if single else made
 
     def forecast_interval(
-        self, horizon: int, interval: float = 0.9, keys: Sequence[Hashable] | None = None
-    ) -> np.ndarray:
-        """Intervals around the forecasts, (S, 2, K): see `LSTMForecaster.forecast_interval`.
+        self,
+        horizon: int,
+        interval: float = 0.9,
+        keys: Hashable | Sequence[Hashable] | None = None,
+    ) -> FloatArray:
+        """Intervals around the forecasts, (S, 2, K), or (2, K) for a single key.
+
+        See `LSTMForecaster.forecast_interval`.
 
         Raises
         ------
@@ -210,14 +291,17 @@ class ForecasterFleet:
             As `forecast` and `LSTMForecaster.forecast_interval`.
 
         """
+        check_horizon(horizon)
         with self._lock:
             self._check_intervals()
-            return self._streams.forecast_interval(self._rows_of(keys), horizon, interval)
+            single, rows = self._rows_of(keys)
+            bounds = self._streams.forecast_interval(rows, horizon, interval)
+        return bounds[0] if single else bounds
 
     def __getitem__(self, key: Hashable) -> LSTMForecaster:
         """A copy of a stream's forecaster, which goes on by itself."""
         with self._lock:
-            return self._streams.take(int(self._rows_of([key])[0]))
+            return self._streams.take(self._row(key))
 
     def __setitem__(self, key: Hashable, model: LSTMForecaster) -> None:
         """Let a stream go on as a copy of a forecaster."""
@@ -234,7 +318,7 @@ class ForecasterFleet:
     def __delitem__(self, key: Hashable) -> None:
         """Forget a stream; if its key comes again, it begins anew."""
         with self._lock:
-            row = int(self._rows_of([key])[0])
+            row = self._row(key)
             self._streams.drop(row)
             del self._rows[key]
             self._free.append(row)
@@ -242,32 +326,39 @@ class ForecasterFleet:
     def reset(self, key: Hashable) -> None:
         """Let a stream begin anew."""
         with self._lock:
-            self._streams.begin(self._rows_of([key]).tolist())
+            self._streams.begin([self._row(key)])
 
     def _state(self) -> dict[str, Any]:
         """What `__setstate__` takes, not copied; the lock must be held."""
-        return {name: self.__dict__[name] for name in OWN} | self._streams.__getstate__()
+        return {name: self.__dict__[name] for name in FLEET_STATE} | self._streams.__getstate__()
 
-    def _moment(self, mark: int | None, copy: Callable[[LSTMForecaster], Any]) -> Moment:
-        """The models as they are now, or those that have changed since a mark, for copies.
+    def _copy_from(self, mark: int | None, copy: Callable[[LSTMForecaster], Any]) -> FleetCopy:
+        """Begin a copy of all models as they are now, or of those that changed since a mark.
 
         The lock must be held.
         """
-        return self._streams.moment(mark, copy)
+        return self._streams.copy_from(mark, copy)
 
     def _mark(self) -> int:
-        """A mark of now, for `_moment`; the lock must be held."""
+        """A mark of now, for `_copy_from`; the lock must be held."""
         return self._streams.mark()
+
+    def _restore(self, other: Self) -> None:
+        """Take over the state of another fleet of these parameters."""
+        with self._lock:
+            threads = self._streams.threads
+            self.__dict__.update({k: v for k, v in other.__dict__.items() if k != "_lock"})
+            self._streams.threads = threads
 
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:  # no copy of a round half learned
             return copy.deepcopy(self._state())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update({name: state[name] for name in OWN})
+        self.__dict__.update({name: state[name] for name in FLEET_STATE})
         kind = _kind_of(self.device, self.weights)
         self._streams = kind.__new__(kind)
-        self._streams.__setstate__({name: state[name] for name in state if name not in OWN})
+        self._streams.__setstate__({name: state[name] for name in state if name not in FLEET_STATE})
         self._lock = threading.Lock()
 
     def _check_intervals(self) -> None:
@@ -280,13 +371,22 @@ class ForecasterFleet:
             self._rows[key] = self._free.pop() if self._free else len(self._rows)
         return self._rows[key]
 
-    def _rows_of(self, keys: Sequence[Hashable] | None) -> np.ndarray:
+    def _row(self, key: Hashable) -> int:
+        """The row of a stream; an InputError if there is none."""
+        try:
+            return self._rows[key]
+        except (KeyError, TypeError) as error:
+            hint = did_you_mean(key, self._rows)
+            raise InputError(f"there is no stream {key!r}{hint}") from error
+
+    def _rows_of(self, keys: Any) -> tuple[bool, np.ndarray]:
+        """Whether this is a single key, and the rows, (S,), of the streams meant; None for all."""
         if keys is None:
-            return np.array([*self._rows.values()], np.int64)
-        unknown = [key for key in keys if key not in self._rows]
-        if unknown:
-            raise InputError(f"there is no stream {unknown[0]!r}")
-        return np.array([self._rows[key] for key in keys], np.int64)
+            return False, np.array([*self._rows.values()], np.int64)
+        single = isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable)
+        if isinstance(keys, tuple):  # the key of a stream, or a tuple of keys
+            single = keys in self._rows
+        return single, np.array([self._row(key) for key in ([keys] if single else keys)], np.int64)
 
 
 def _kind_of(device: str, weights: str) -> Any:

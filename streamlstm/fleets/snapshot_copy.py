@@ -8,14 +8,14 @@ from typing import Any
 from weakref import WeakSet
 
 copying = threading.Lock()  # held by threads that copy, so that no process forks meanwhile
-_moments = WeakSet["Moment"]()
+_copies_in_progress = WeakSet["FleetCopy"]()
 
 
 def _after_fork() -> None:
     """Nobody copies in a forked child."""
     copying.release()
-    for moment in _moments:
-        moment.waiting.clear()
+    for each in _copies_in_progress:
+        each.waiting.clear()
 
 
 os.register_at_fork(
@@ -23,7 +23,7 @@ os.register_at_fork(
 )
 
 
-class Moment:
+class FleetCopy:
     """Copies of models by row, each made before the model changes or when there is time.
 
     So all of them are of the moment when this was made. Whoever calls a method, but for `taken`,
@@ -38,7 +38,7 @@ class Moment:
         self.waiting = {row: model for row, model in models.items() if model is not None}
         self._copy = copy
         self._copies: dict[int, Any] = {}
-        _moments.add(self)
+        _copies_in_progress.add(self)
 
     def before_change(self, rows: Iterable[int]) -> None:
         """Copy models that are about to change, those of them that wait."""

@@ -5,7 +5,6 @@ most ticks are but learned from, many streams in one compiled call.
 """
 
 import copy
-import heapq
 from collections.abc import Callable, Iterable, Iterator
 from operator import is_
 from typing import Any
@@ -13,21 +12,16 @@ from typing import Any
 import numba
 import numpy as np
 
-from ..errors import ParameterError
-from ..forecaster import NO_BOUNDS, NO_PLACES, LSTMForecaster, Part
+from ..forecaster import LSTMForecaster
 from ..kernels.fleets import private as kernels
-from ..kernels.fleets import shared as shared_kernels
-from ..kernels.fleets.shared import SPOTS
-from ..kernels.layout import CLOCK, Committee, aligned_zeros, dense_size, work_size
-from ..kernels.linear import TOGETHER
+from ..kernels.layout import aligned_zeros, work_size
 from ..kernels.views import room
+from ..model.quantiles import NO_BOUNDS
+from ..model.segments import Segment, segments, ticks_to_review
 from . import rounds
-from .snapshot_copy import Moment
+from .snapshot_copy import FleetCopy
 
-MOST_NOTED = 1_000_000  # ticks whose times wait until a stream is looked after
-TRUSTED = 64  # streams whose committees a new one begins with the mean of
-NEVER = 2**53  # a number of ticks that a float64 holds
-GROUPS, LEAST_GROUP = 64, 16  # of streams that add up their gradients; ticks in one
+MAX_NOTED = 1_000_000  # ticks whose times wait until a stream is looked after
 
 
 class PrivateStreams:
@@ -58,9 +52,9 @@ class PrivateStreams:
         self._waiting = 0  # ticks in it
         # Marks so far; of each row, how many there were when it last changed.
         self._marks, self._changed = 0, np.zeros(len(self._due), np.int64)
-        self._moments: list[Moment] = []
+        self._copies: list[FleetCopy] = []
         for row, model in self.models.items():
-            model._work_in(self.model)
+            model._share_work_space(self.model)
             self._locate(row)
 
     def mark(self) -> int:
@@ -68,20 +62,20 @@ class PrivateStreams:
         self._marks += 1
         return self._marks - 1
 
-    def moment(self, mark: int | None, copy: Callable[[LSTMForecaster], Any]) -> Moment:
+    def copy_from(self, mark: int | None, copy: Callable[[LSTMForecaster], Any]) -> FleetCopy:
         """All models as they are now, or those that have changed since a mark, for copies."""
         self._note_times()
         models: dict[int, LSTMForecaster | None] = {**self.models}
         if mark is not None:
             models |= {row: None for row in models if self._changed[row] <= mark}
-        made = Moment(models, copy)
-        self._moments = [each for each in self._moments if each.waiting] + [made]
+        made = FleetCopy(models, copy)
+        self._copies = [each for each in self._copies if each.waiting] + [made]
         return made
 
     def _before_change(self, rows: np.ndarray) -> None:
         """Note that models will change, and copy them first where that is wanted."""
         self._changed[rows] = self._marks
-        for moment in self._moments:
+        for moment in self._copies:
             moment.before_change(rows.tolist())
 
     def __getstate__(self) -> dict[str, Any]:
@@ -106,10 +100,10 @@ class PrivateStreams:
             self._table, self._sizes = np.pad(self._table, more), np.pad(self._sizes, more)
             self._due, self._gaps = np.pad(self._due, more[0]), np.pad(self._gaps, more)
             self._changed = np.pad(self._changed, more[0])
-        model._work_in(self.model)
+        model._share_work_space(self.model)
         self.models[row] = model
         self._locate(row)
-        self._look_up(row)
+        self._schedule_review(row)
         self._due[row] = 0
         self._changed[row] = self._marks
 
@@ -133,8 +127,8 @@ class PrivateStreams:
                 self._locate(row)
 
     def forecast(self, rows: np.ndarray, horizon: int) -> np.ndarray:
-        """(G, horizon) forecasts of the next values; zeros before the first."""
-        forecasts = np.zeros((rows.size, horizon))
+        """(G, horizon) forecasts of the next values; NaN before the first."""
+        forecasts = np.full((rows.size, horizon), np.nan)
         if horizon <= self.model.horizon and not self.model.known_features:
             kernels.issued(forecasts, rows, self._table, self._sizes)
         else:
@@ -199,29 +193,31 @@ class PrivateStreams:
         series = model._stats, model._errors, model._history, model._past
         return settings, weights, memory, clock, *series
 
-    def _look_up(self, row: int) -> None:
+    def _schedule_review(self, row: int) -> None:
         """When a stream is to be looked after, which a gap in its times may bring forward."""
         model = self.models[row]
-        self._due[row] = model._due()
+        self._due[row] = ticks_to_review(model)
         finder = model._finder
         if finder is not None:
             self._gaps[row] = finder.gap_after()
             if finder.irregular:  # every tick has a feature that depends on its time
                 self._due[row] = 0
 
-    def _is_quick(self, rows: np.ndarray, starts: np.ndarray, times: np.ndarray | None) -> Any:
+    def _needs_no_review(
+        self, rows: np.ndarray, starts: np.ndarray, times: np.ndarray | None
+    ) -> Any:
         """Which streams are but learned from. rows: (N,) in order; starts: (G,) of streams."""
         own, counts = rows[starts], np.diff(starts, append=rows.size)
-        quick = counts < self._due[own]
+        no_review = counts < self._due[own]
         if times is None or self.model._finder is None:
-            return quick
+            return no_review
         due, grid = self._gaps[own].T
         step = np.diff(times, prepend=times[:1])
         step[starts] = times[starts] - due
         regular = (step > 0) & (step < 1.5 * np.repeat(grid, counts))
-        return quick & ((grid == 0) | np.logical_and.reduceat(regular, starts))
+        return no_review & ((grid == 0) | np.logical_and.reduceat(regular, starts))
 
-    def _note_later(self, rows: np.ndarray, times: np.ndarray | None) -> None:
+    def _note_ticks(self, rows: np.ndarray, times: np.ndarray | None) -> None:
         """Keep the times of ticks that were but learned from; None if they had none."""
         if self.model._finder is None:
             return
@@ -231,7 +227,7 @@ class PrivateStreams:
         self._waiting += rows.size
         if times is not None:
             self._gaps[rows, 0] = times  # the last of each row stays
-        if self._waiting > MOST_NOTED:
+        if self._waiting > MAX_NOTED:
             self._note_times()
 
     def _note_times(self) -> None:
@@ -249,7 +245,7 @@ class PrivateStreams:
         for start, count in zip(starts, np.diff(starts, append=rows.size), strict=True):
             model = self.models[int(rows[start])]
             if model._finder is not None:
-                ticks = _values_of(model)
+                ticks = model._ticks
                 model._finder.note(None if times is None else times[start : start + count], ticks)
 
     def _learn(
@@ -269,27 +265,27 @@ class PrivateStreams:
         starts = np.flatnonzero(np.diff(rows, prepend=-1))
         stops = np.append(starts[1:], rows.size)
         parts = np.column_stack([rows[starts], starts, stops])
-        quick = self._is_quick(rows, starts, times)
-        if quick.any():
-            self._run(forecasts, bounds, places, ys, features, parts[quick])
-            self._due[parts[quick, 0]] -= (stops - starts)[quick]
-            ticks = np.repeat(quick, stops - starts)
-            self._note_later(rows[ticks], None if times is None else times[ticks])
-        if not quick.all():
+        no_review = self._needs_no_review(rows, starts, times)
+        if no_review.any():
+            self._run(forecasts, bounds, places, ys, features, parts[no_review])
+            self._due[parts[no_review, 0]] -= (stops - starts)[no_review]
+            ticks = np.repeat(no_review, stops - starts)
+            self._note_ticks(rows[ticks], None if times is None else times[ticks])
+        if not no_review.all():
             self._note_times()
         waiting = []
-        for row, start, stop in parts[~quick].tolist():
+        for row, start, stop in parts[~no_review].tolist():
             own = slice(start, stop)
             when = None if times is None else times[own]
-            each = self.models[row]._parts(ys[own], features[own], when)
+            each = segments(self.models[row], ys[own], features[own], when)
             waiting.append((row, start, each))
         while waiting:
-            drawn: list[tuple[int, int, Iterator[Part], Part]] = []
+            drawn: list[tuple[int, int, Iterator[Segment], Segment]] = []
             for row, start, each in waiting:
                 part = next(each, None)
                 self._locate(row)
                 if part is None:
-                    self._look_up(row)
+                    self._schedule_review(row)
                 else:
                     drawn.append((row, start, each, part))
             waiting = [(row, start, each) for row, start, each, _ in drawn]
@@ -339,176 +335,3 @@ class PrivateStreams:
         if self._scratch.shape[0] < count or self._scratch.shape[1] < self._longest:
             self._scratch = aligned_zeros(count * self._longest).reshape(count, -1)
         return self._scratch[:count], self._work[:count]
-
-
-class SharedStreams(PrivateStreams):
-    """Streams of one network: its weights are those of `model`, for all of them.
-
-    Every stream has the rest to itself: state and tapes, committee, scales and intervals. The ticks
-    of a call are taken in rounds, of a tick a stream: all judge theirs, then the weights move along
-    the mean of the gradients, then all look out.
-    """
-
-    def __init__(self, model: LSTMForecaster):
-        if model._network.settings.replay or model.stride != 1:
-            raise ParameterError(
-                'weights="shared" needs a model that learns every tick once: preset="fast", '
-                "no replay and stride=1"
-            )
-        super().__init__(model)
-
-    def _open(self) -> None:
-        network = self.model._network
-        self._sums = np.zeros((0, 0), np.float32)
-        self._usual: list[np.ndarray] | None = None
-        # The streams' own updates never come due.
-        self._settings = np.array(network.settings._replace(stride=NEVER), np.float64)
-        self._shared_kernels = shared_kernels.entries(self.model.cell, self.model.learning)
-        for model in self.models.values():
-            model._network.share_weights(network)
-        super()._open()
-
-    def begin(self, rows: Iterable[int]) -> None:
-        """Let streams begin with a committee that trusts its members as others do by now."""
-        theirs = self._usual_committee()
-        for row in rows:
-            model = copy.deepcopy(self.model)
-            if theirs is not None:
-                ours = model._series.committee
-                for learned, usual in zip(_trust(ours), theirs, strict=True):
-                    learned[:] = usual
-                ours.weights[:] *= ours.members
-                ours.weights[:] /= ours.weights.sum(axis=1, keepdims=True)
-            self.put(row, model)
-
-    def _usual_committee(self) -> list[np.ndarray] | None:
-        """The means over the streams that have seen most; None if there are none."""
-        if self._usual is None:
-            old = heapq.nlargest(TRUSTED, self.models.values(), key=_values_of)
-            each = [_trust(model._series.committee) for model in old if _values_of(model)]
-            self._usual = [np.mean(part, axis=0) for part in zip(*each, strict=True)] or None
-        return self._usual
-
-    def put(self, row: int, model: LSTMForecaster) -> None:
-        """Make a model that of a stream, but for its weights."""
-        model._network.share_weights(self.model._network)
-        super().put(row, model)
-
-    def take(self, row: int) -> LSTMForecaster:
-        """A copy of a stream's forecaster, with the weights as they are."""
-        model = super().take(row)
-        model._network.copy_weights(self.model._network)
-        return model
-
-    def add_features(self, names: list[Any]) -> None:
-        """Give all streams these features, those of them that are new."""
-        if self.model._columns.new_names(names):
-            self._before_change(np.array([*self.models], np.int64))
-            for model in [self.model, *self.models.values()]:
-                model._add_features(names)
-            self._share_anew()
-
-    def _share_anew(self) -> None:
-        """Let all streams use the weights of `model`, which have moved."""
-        network = self.model._network
-        self._settings = np.array(network.settings._replace(stride=NEVER), np.float64)
-        for row, model in self.models.items():
-            model._network.share_weights(network)
-            self._locate(row)
-
-    def _buffers_of(self, row: int) -> tuple[np.ndarray, ...]:
-        return self._settings, *super()._buffers_of(row)[1:]
-
-    def _split(self, rows: np.ndarray) -> Iterable[np.ndarray]:
-        return rounds.rounds_of(rows)
-
-    def _learn(
-        self,
-        forecasts: np.ndarray,
-        bounds: np.ndarray,
-        places: np.ndarray,
-        rows: np.ndarray,
-        ys: np.ndarray,
-        features: np.ndarray,
-        times: np.ndarray | None,
-    ) -> None:
-        """Learn from a tick each of some streams; ticks that never came are learned before."""
-        quick = self._is_quick(rows, np.arange(rows.size), times)
-        if not quick.all():
-            self._note_times()
-        self._usual = None
-        slow = []
-        for g in np.flatnonzero(~quick).tolist():
-            row, when = int(rows[g]), None if times is None else times[g : g + 1]
-            each = self.models[row]._parts(ys[g : g + 1], features[g : g + 1], when)
-            part = next(each)
-            while part.rows is None:
-                self._learn_missing(row, part)
-                part = next(each)
-            self._adopt_columns(row)
-            slow.append((g, row, each, part.features[0]))
-        table = np.full((rows.size, len(self.model._columns.index)), np.nan)
-        table[:, : features.shape[1]] = features
-        for g, _, _, own in slow:
-            table[g, : own.size] = own
-        self._run_round(forecasts, bounds, places, ys, table, rows)
-        self._due[rows] -= 1
-        self._note_later(rows[quick], None if times is None else times[quick])
-        for _, row, each, _ in slow:
-            next(each, None)  # it ends, having looked after the stream
-            self._adopt_columns(row)
-            self._locate(row)
-            self._look_up(row)
-
-    def _learn_missing(self, row: int, part: Part) -> None:
-        """Let ticks of a stream pass that never came: there is no target to learn from."""
-        self._adopt_columns(row)
-        self._locate(row)
-        ticks = part.values.size
-        parts = np.array([[row, 0, ticks]])
-        self._run(np.empty((ticks, 1)), NO_BOUNDS, NO_PLACES, part.values, part.features, parts)
-
-    def _adopt_columns(self, row: int) -> None:
-        """Give all streams the features that one has found by itself."""
-        theirs = list(self.models[row]._columns.index)
-        if self.model._columns.new_names(theirs):
-            self.add_features(theirs)
-
-    def _run_round(
-        self, forecasts: Any, bounds: Any, places: Any, ys: Any, features: Any, rows: np.ndarray
-    ) -> None:
-        """Judge, learn and look out: see `kernels.shared`."""
-        network, known = self.model._network, self.model._known
-        threads = min(self.threads or numba.get_num_threads(), rows.size)
-        scratch, work = self._room(threads * TOGETHER, forecasts.shape[1])
-        spots = np.empty((threads, TOGETHER, SPOTS), np.int64)
-        groups = min(GROUPS, -(-rows.size // LEAST_GROUP))
-        size = dense_size(network.kind[0], network.settings)
-        if self._sums.shape != (groups, size):
-            self._sums = aligned_zeros(groups * size).reshape(groups, size)
-        settings, weights, memory, _, clock = network.buffers
-        look = (
-            self._shared_kernels.look_round, threads,
-            features, known, rows, self._table, self._sizes, scratch, work, spots,
-        )  # fmt: skip
-        if known.size:
-            rounds.run(*look)
-        rounds.run(
-            self._shared_kernels.judge_round, threads,
-            forecasts, bounds, places, ys, features, rows, self._table, self._sizes,
-            settings, weights, memory, clock, self._sums, np.empty(groups),
-            scratch[:threads], work[:threads],
-        )  # fmt: skip
-        if not known.size:
-            rounds.run(*look)
-
-
-def _values_of(model: LSTMForecaster) -> int:
-    """How many values a model has seen."""
-    return int(model._network.clock[CLOCK.values])
-
-
-def _trust(committee: Committee) -> list[np.ndarray]:
-    """What a committee has learned of its members; none of it has a unit."""
-    names = "weights", "gates", "products", "squares", "errors"
-    return [getattr(committee, name) for name in names]

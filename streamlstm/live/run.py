@@ -16,8 +16,8 @@ import numpy as np
 from ..errors import ParameterError
 from ..fleets.fleet import ForecasterFleet
 from ..forecaster import LSTMForecaster
+from ..snapshots.directory import Snapshots
 from ..snapshots.runs import SECONDS, check_model, check_run, refuse
-from ..snapshots.snapshot import Snapshots
 from .address import Address
 from .bars import Bars
 from .batch import Batch, EndOfStream, Rejected

@@ -4,12 +4,15 @@ import datetime
 import decimal
 import numbers
 import struct
-from collections.abc import Callable, Container, Hashable, Iterable, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InputError
+
+FloatArray = NDArray[np.float64]
 
 _EPOCH = datetime.datetime(1970, 1, 1)
 _TIMES = (datetime.date, np.datetime64)  # a datetime is a date, a pandas Timestamp a datetime
@@ -230,3 +233,15 @@ def as_table(
         if values.size != ticks:
             raise InputError(f"{what} {name!r} has {values.size} ticks, expected {ticks}")
     return table
+
+
+def as_rows(xs: Any, ticks: int) -> Sequence[Mapping[Hashable, Any]]:
+    """Features of so many ticks, a dict for each: from such dicts, or from a DataFrame's rows."""
+    if hasattr(xs, "columns"):
+        table = {name: list(xs[name]) for name in xs.columns}
+        rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+    else:
+        rows = [*xs]
+    if len(rows) != ticks:
+        raise InputError(f"xs has {len(rows)} entries, expected one for each of {ticks} steps")
+    return rows

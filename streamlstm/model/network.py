@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ParameterError
-from ..kernels.batch import BATCH
 from ..kernels.cells import CELLS, initialise, traces_of, traces_size
 from ..kernels.layout import (
     CLOCK,
@@ -28,105 +26,8 @@ from ..kernels.layout import (
     weights_views,
     windows_size,
 )
-from ..kernels.loss import LOSSES
-from ..kernels.optimizer import OPTIMIZERS
-from ..kernels.rules import LEARNING, RULES
+from ..kernels.rules import RULES
 from ..kernels.views import matrix
-
-
-def check_learning(cell: str, learning: str, stride: int = 1, replay: int = 0) -> None:
-    """ParameterError unless a network of such cells can learn by this rule."""
-    for name, choice, choices in [("cell", cell, CELLS), ("learning", learning, LEARNING)]:
-        if choice not in choices:
-            raise ParameterError(f"{name} must be one of {', '.join(choices)}, got {choice!r}")
-    if learning == "tbptt":
-        return
-    able = [name for name, file in CELLS.items() if learning == file.FORWARD]
-    if cell not in able:
-        raise ParameterError(f"learning={learning!r} needs cell={' or '.join(map(repr, able))}")
-    if stride != 1 or replay:
-        raise ParameterError(f"learning={learning!r} learns every tick: stride 1 and no replay")
-
-
-def check_number(name: str, number: float) -> None:
-    """ParameterError unless a number is finite and not negative, a norm not 0."""
-    if not 0 <= number < np.inf or (name == "clip_norm" and number == 0):
-        raise ParameterError(f"{name} must be positive and finite, got {number!r}")
-
-
-def check_lookahead(lookahead: int, bidirectional: bool, learning: str, stride: int) -> None:
-    """ParameterError unless a network that learns so can answer `lookahead` ticks late."""
-    if not isinstance(lookahead, int) or isinstance(lookahead, bool) or lookahead < 0:
-        raise ParameterError(f"lookahead must be 0 or a whole number of ticks, got {lookahead!r}")
-    if bidirectional and lookahead == 0:
-        raise ParameterError("bidirectional=True needs a lookahead of at least 1 tick, got 0")
-    if bidirectional and (learning != "tbptt" or stride != 1):
-        raise ParameterError(
-            "bidirectional=True needs learning='tbptt' and stride=1, "
-            f"got {learning!r} and {stride!r}"
-        )
-
-
-def check_settings(
-    hidden_size: int,
-    num_layers: int,
-    window: int,
-    stride: int,
-    learning_rate: float,
-    optimizer: str,
-    loss: str,
-    clip_norm: float,
-    replay: int = 0,
-    weight_decay: float = 0.0,
-    output_size: int = 1,
-    embedding_size: int = 1,
-) -> Settings:
-    """Settings of a network without inputs, or a ParameterError that names what is wrong."""
-    for name, value in [
-        ("hidden_size", hidden_size),
-        ("num_layers", num_layers),
-        ("window", window),
-        ("stride", stride),
-        ("embedding_size", embedding_size),
-    ]:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ParameterError(f"{name} must be a whole number of at least 1, got {value!r}")
-    if stride > window:
-        raise ParameterError(
-            f"stride ({stride}) must not exceed window ({window}): "
-            "a tick's loss has to be sent back before the tick leaves the window"
-        )
-    if not isinstance(replay, int) or isinstance(replay, bool) or replay < 0 or replay % BATCH:
-        raise ParameterError(f"replay must be 0 or a multiple of {BATCH} windows, got {replay!r}")
-    for name, number in [
-        ("learning_rate", learning_rate),
-        ("clip_norm", clip_norm),
-        ("weight_decay", weight_decay),
-    ]:
-        check_number(name, number)
-    for name, choice, choices in [("optimizer", optimizer, OPTIMIZERS), ("loss", loss, LOSSES)]:
-        if choice not in choices:
-            raise ParameterError(f"{name} must be one of {', '.join(choices)}, got {choice!r}")
-    return Settings(
-        input_size=0,
-        hidden_size=hidden_size,
-        output_size=output_size,
-        window=window,
-        stride=stride,
-        loss=LOSSES[loss],
-        optimizer=OPTIMIZERS[optimizer],
-        replay=replay,
-        num_layers=num_layers,
-        traces=0,
-        categories=0,
-        embedding_size=embedding_size,
-        rows=0,
-        lookahead=0,
-        directions=1,
-        learning_rate=float(learning_rate),
-        clip_norm=float(clip_norm),
-        weight_decay=float(weight_decay),
-    )
 
 
 class Network:
@@ -192,8 +93,8 @@ class Network:
         # What every kernel takes.
         self.buffers = (self.settings_array, self.weights, self.memory, self.scratch, self.clock)
 
-    def work_in(self, other: "Network") -> bool:
-        """Share the scratch space of another network if it is as large; whether it is."""
+    def share_scratch(self, other: "Network") -> bool:
+        """Share the scratch space of another network if it is as large; return whether it is."""
         alike = self.scratch.size == other.scratch.size
         if alike:
             self._use_scratch(other.scratch)

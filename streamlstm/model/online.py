@@ -4,16 +4,25 @@ import abc
 import copy
 import threading
 from collections import deque
-from collections.abc import Collection, Container, Hashable
-from typing import Any
+from collections.abc import Collection, Container, Hashable, Mapping
+from typing import Any, Self
 
 import numpy as np
 
 from ..errors import InputError
 from ..kernels.layout import CLOCK, SCALER, Scaler, Settings, scaler_views
 from ..kernels.scaling import CATEGORY
+from .checks import (
+    check_learning,
+    check_lookahead,
+    check_number,
+    check_settings,
+    parameters_of,
+    plain,
+)
+from .display import as_html, as_text, changed_parameters
 from .features import Columns, as_column, as_table
-from .network import Network, check_learning, check_lookahead, check_number, check_settings
+from .network import Network
 
 
 class OnlineModel(abc.ABC):
@@ -44,6 +53,25 @@ class OnlineModel(abc.ABC):
         """The learning rule that the kernels are compiled for, one of `kernels.rules.RULES`."""
         return self.learning
 
+    def _parameters(self) -> dict[str, Any]:
+        """What the model was made with, by name, in a form that can be compared."""
+        return parameters_of(self)
+
+    def _facts(self) -> dict[str, str]:
+        """What the model knows by now, for people who look at it."""
+        network = self._network
+        return {
+            "ticks": f"{int(network.clock[CLOCK.ticks]):,}",
+            "features": ", ".join(map(str, self._columns.index)) or "none",
+            "weights": f"{sum(weights.size for weights in network.params.values()):,}",
+        }
+
+    def __repr__(self) -> str:
+        return as_text(type(self).__name__, changed_parameters(self), self._facts())
+
+    def _repr_html_(self) -> str:
+        return as_html(type(self).__name__, self._parameters(), self._facts())
+
     def summary(self) -> None:
         """Print layers, output shapes and parameter counts."""
         print(self._network.summary(type(self).__name__))
@@ -52,7 +80,7 @@ class OnlineModel(abc.ABC):
     def _add_features(self, names: list[Hashable]) -> None:
         """Make room for those of the names that are new."""
 
-    def _row(self, x: dict[Hashable, Any]) -> np.ndarray:
+    def _row(self, x: Mapping[Any, Any]) -> np.ndarray:
         """(F,) features of a tick in column order, NaN where absent; new ones get a column."""
         row = self._columns.known_row(x)
         if row is None:
@@ -76,6 +104,11 @@ class OnlineModel(abc.ABC):
     def _state(self) -> dict[str, Any]:
         """What `__setstate__` takes, not copied; the lock must be held."""
         return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_kernels")}
+
+    def _restore(self, other: Self) -> None:
+        """Take over the state of another model of this class and these parameters."""
+        with self._lock:
+            self.__dict__.update({k: v for k, v in other.__dict__.items() if k != "_lock"})
 
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:  # no copy of a tick half learned
@@ -114,30 +147,31 @@ class FeatureModel(OnlineModel):
         bidirectional: bool = False,
         seed: int | None = 0,
     ):
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
+        self.hidden_size = plain(hidden_size)
+        self.num_layers = plain(num_layers)
         self.cell = cell
         self.learning = learning
-        self.window = window
-        self.stride = stride
-        self.learning_rate = learning_rate
+        self.window = plain(window)
+        self.stride = plain(stride)
+        self.learning_rate = plain(learning_rate)
         self.optimizer = optimizer
         self.loss = loss  # of a regressor
-        self.clip_norm = clip_norm
-        self.scaling = scaling
-        self.embedding_size = embedding_size
-        self.lookahead = lookahead
-        self.bidirectional = bidirectional
-        self.seed = seed
-        check_learning(cell, learning, stride)
-        check_lookahead(lookahead, bidirectional, learning, stride)
+        self.clip_norm = plain(clip_norm)
+        self.scaling = plain(scaling)
+        self.embedding_size = plain(embedding_size)
+        self.lookahead = plain(lookahead)
+        self.bidirectional = plain(bidirectional)
+        self.seed = plain(seed)
+        check_learning(cell, learning, self.stride)
+        check_lookahead(self.lookahead, self.bidirectional, learning, self.stride)
         settings = check_settings(
-            hidden_size, num_layers, window, stride, learning_rate, optimizer, loss, clip_norm,
-            output_size=self._targets, embedding_size=embedding_size,
+            self.hidden_size, self.num_layers, self.window, self.stride, self.learning_rate,
+            optimizer, loss, self.clip_norm,
+            output_size=self._targets, embedding_size=self.embedding_size,
         )  # fmt: skip
-        if bidirectional:
-            settings = settings._replace(lookahead=lookahead, directions=2)
-        self._build(settings, CLOCK.periods, seed, cell, self._rule)
+        if self.bidirectional:
+            settings = settings._replace(lookahead=self.lookahead, directions=2)
+        self._build(settings, CLOCK.periods, self.seed, cell, self._rule)
         self._stats = self._new_stats(self._targets)
         self._begin()
 
@@ -168,7 +202,7 @@ class FeatureModel(OnlineModel):
     @learning_rate.setter
     def learning_rate(self, rate: float) -> None:
         check_number("learning_rate", rate)
-        self._learning_rate = rate
+        self._learning_rate = plain(rate)
         if hasattr(self, "_network"):
             with self._lock:
                 self._network.set_learning_rate(rate)
@@ -200,7 +234,7 @@ class FeatureModel(OnlineModel):
                 self._kernels.flush(*network.buffers)
             self._begin()
 
-    def _row(self, x: dict[Hashable, Any]) -> np.ndarray:
+    def _row(self, x: Mapping[Any, Any]) -> np.ndarray:
         """(F,) features of a tick in column order, NaN where absent; new ones get a column."""
         row = self._columns.known_row(x)
         if row is None:
@@ -213,7 +247,7 @@ class FeatureModel(OnlineModel):
             self._network.add_embeddings(self._columns.texts)
         return row
 
-    def _known_row(self, x: dict[Hashable, Any]) -> np.ndarray:
+    def _known_row(self, x: Mapping[Any, Any]) -> np.ndarray:
         """(F,) features of a tick that is not learned from: those without a column are ignored."""
         row = self._columns.known_row(x)
         return self._columns.row(self._columns.values(x)) if row is None else row

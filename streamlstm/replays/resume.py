@@ -11,8 +11,8 @@ from typing import Any, Self
 import numpy as np
 
 from ..live.batch import Batch
+from ..snapshots.directory import Snapshots
 from ..snapshots.runs import SECONDS, check_run, refuse
-from ..snapshots.snapshot import Snapshots
 
 POSITION_FIELDS = {"options", "ticks", "digest", "surroundings", "seconds"}  # of a snapshot
 

@@ -32,7 +32,7 @@ from streamlstm.live.address import Address
 from streamlstm.live.connector import connector
 from streamlstm.live.payload import Fields
 from streamlstm.live.run import LiveRun
-from streamlstm.snapshots import snapshot
+from streamlstm.snapshots import Snapshots
 
 FIELDS = Fields(key="name", time="time")
 NODES = "ns=2;s=a,ns=2;s=b"
@@ -410,5 +410,5 @@ def test_each_reading_counts_once_however_often_processes_are_killed(tmp_path):
             wait_until(lambda expected=expected: expected <= delivered(), 60)
         run.send_signal(signal.SIGTERM)
         assert run.wait(10) == 0
-    with snapshot.Snapshots(tmp_path / "state") as snapshots:
+    with Snapshots(tmp_path / "state") as snapshots:
         assert sorted(snapshots.load().model.values) == [*range(10_000)]

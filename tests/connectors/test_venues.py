@@ -26,7 +26,7 @@ from streamlstm.live.address import Address
 from streamlstm.live.connector import connector
 from streamlstm.live.payload import Fields
 from streamlstm.live.run import LiveRun
-from streamlstm.snapshots import snapshot
+from streamlstm.snapshots import Snapshots
 
 FIELDS = Fields("price", key="symbol", time="time")
 VENUES = [Binance(), Coinbase(), Kraken()]
@@ -289,7 +289,7 @@ def test_each_trade_counts_once_however_often_the_run_is_killed(server, tmp_path
         shutil.rmtree(copy, ignore_errors=True)
         with suppress(OSError, SnapshotError, shutil.Error):
             shutil.copytree(state, copy, ignore=shutil.ignore_patterns("*lock*"))
-            with snapshot.Snapshots(copy) as snapshots:
+            with Snapshots(copy) as snapshots:
                 found = snapshots.load()
                 return [] if found is None else found.model.values
         return []

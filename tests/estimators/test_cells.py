@@ -5,6 +5,7 @@ import pytest
 from kernel_calls import last_grads, outputs_of, random_network, relative_error
 from reference.cells import StackedNetwork
 from reference.networks import Optimizer
+from streams import inputs_and_targets
 
 from streamlstm import LSTMClassifier, LSTMForecaster, LSTMRegressor
 from streamlstm.errors import ParameterError
@@ -14,11 +15,6 @@ FORWARD = [(name, file.FORWARD) for name, file in CELLS.items() if file.FORWARD]
 T = 40
 
 
-def stream(I, K, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=(T, I)).astype(np.float32), rng.normal(size=(T, K)).astype(np.float32)
-
-
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_learning_follows_the_reference(cell, layers):
@@ -26,7 +22,7 @@ def test_learning_follows_the_reference(cell, layers):
     net = random_network(I, H, K, window, rate=0.003, layers=layers, cell=cell, decay=0.5)
     optimizer = Optimizer("adam", 0.003, 1.0, 0.5)
     ref = StackedNetwork(cell, net.params, window, "squared", optimizer)
-    xs, targets = stream(I, K)
+    xs, targets = inputs_and_targets(I, K)
     targets[10:14] = np.nan
     expected = []
     for x, target in zip(xs, targets, strict=True):
@@ -42,7 +38,7 @@ def test_learning_forward_gives_the_gradient_of_one_tick_exactly(cell, learning)
     """With a window of one tick there is no past, whichever way it is looked at."""
     forward = random_network(cell=cell, learning=learning, layers=2, rate=0.0)
     back = random_network(cell=cell, window=1, layers=2, rate=0.0)
-    xs, targets = stream(3, 1)
+    xs, targets = inputs_and_targets(3, 1)
     for net in (forward, back):
         outputs_of(net, xs[:1], targets[:1])
     expected = last_grads(back)
@@ -53,7 +49,7 @@ def test_learning_forward_gives_the_gradient_of_one_tick_exactly(cell, learning)
 def test_real_time_recurrent_learning_equals_back_propagation_through_the_whole_stream():
     forward = random_network(H=16, cell="elstm", learning="rtrl", rate=0.0)
     back = random_network(H=16, cell="elstm", window=T, rate=0.0)
-    xs, targets = stream(3, 1)
+    xs, targets = inputs_and_targets(3, 1)
     assert np.array_equal(outputs_of(forward, xs, targets), outputs_of(back, xs, targets))
     expected = last_grads(back)
     for name, gradient in last_grads(forward).items():
@@ -62,7 +58,7 @@ def test_real_time_recurrent_learning_equals_back_propagation_through_the_whole_
 
 @pytest.mark.parametrize(("cell", "learning"), FORWARD)
 def test_traces_stay_when_an_input_is_added(cell, learning):
-    xs, targets = stream(3, 1)
+    xs, targets = inputs_and_targets(3, 1)
     outputs = []
     for inputs in ([], ["silent"]):
         net = random_network(cell=cell, learning=learning, layers=2)

@@ -44,7 +44,7 @@ def test_averages_forget_as_those_of_the_reference():
 
 def test_begins_as_the_last_value_forecast():
     model = LSTMForecaster()
-    assert model.forecast(2) == [0.0, 0.0]
+    assert np.isnan(model.forecast(2)).all()
     model.learn_one(7.0)
     assert model.forecast(3) == [7.0, 7.0, 7.0]
 
@@ -117,7 +117,7 @@ def test_a_step_learns_and_forecasts_as_the_two_calls_do():
     for y, x in zip(values, features, strict=True):
         forecast = stepped.step(y, x)
         called.learn_one(y, dict(enumerate(x.tolist())))
-        assert [forecast] == called.forecast(1)
+        assert np.array_equal([forecast], called.forecast(1), equal_nan=True)
     assert LSTMForecaster().step(5.0) == 5.0
 
 
@@ -134,7 +134,7 @@ def test_forecasting_leaves_the_model_as_it_was():
     model.learn_many(seasonal(200), {"f": np.arange(200.0)})
     before = pickle.dumps(model)
     model.forecast(20)
-    model.forecast(3, [{"f": 1.0}, {"f": 2.0}, {"unknown": 3.0}])
+    model.forecast(3, [{"f": 1.0}, {"f": 2.0}, {"f": None}])
     assert pickle.dumps(model) == before
 
 
@@ -173,6 +173,51 @@ def test_a_missing_value_trains_nothing_and_forecasts_stay_finite(missing):
     model.learn_one(missing)
     assert np.array_equal(model._network.weights, weights)
     assert np.isfinite(model.forecast(3)).all()
+
+
+def test_a_feature_that_was_never_learned_is_an_error_in_xs():
+    model = LSTMForecaster(preset="fast", season=6)
+    model.learn_many(seasonal(50), {"temperature": np.arange(50.0)})
+    with pytest.raises(InputError, match=r"'temprature'.*did you mean 'temperature'"):
+        model.forecast(1, [{"temprature": 3.0}])
+    with pytest.raises(InputError, match="'temprature'"):
+        model.forecast_interval(2, 0.9, pd.DataFrame({"temprature": [1.0, 2.0]}))
+
+
+def test_features_to_come_may_be_a_data_frame():
+    model = LSTMForecaster(preset="fast", season=6)
+    model.learn_many(seasonal(50), pd.DataFrame({"a": np.arange(50.0), "b": np.ones(50)}))
+    rows = [{"a": 1.0, "b": 2.0}, {"a": 3.0, "b": np.nan}]
+    frame = pd.DataFrame(rows, index=[7, 8])
+    assert model.forecast(2, frame) == model.forecast(2, rows)
+    assert model.forecast_quantiles(2, [0.1], frame) == model.forecast_quantiles(2, [0.1], rows)
+    with pytest.raises(InputError, match="3 steps"):
+        model.forecast(3, frame)
+
+
+def test_lists_and_numpy_numbers_serve_as_parameters():
+    model = LSTMForecaster(
+        hidden_size=np.int64(4), season=[np.int32(4), 8], experts=["last", "rls"],
+        learning_rate=np.float32(0.5), horizon=np.int64(3), drift=np.False_, preset="fast",
+    )  # fmt: skip
+    given = model.hidden_size, model.season, model.experts, model.learning_rate, model.drift
+    assert given == (4, (4, 8), ("last", "rls"), 0.5, False)
+    assert all(type(each) in (int, tuple, float, bool) for each in given)
+    assert len(model.forecast(np.int64(2))) == 2
+    for wrong in ({"hidden_size": 4.0}, {"hidden_size": np.True_}, {"season": [24.0]}):
+        with pytest.raises(ParameterError):
+            LSTMForecaster(**wrong)
+
+
+def test_a_model_shows_what_it_knows():
+    model = LSTMForecaster(hidden_size=4, season=4, preset="fast")
+    model.learn_many(seasonal(300, period=4), {"wind": np.ones(300)})
+    text, table = repr(model), model._repr_html_()
+    for part in ("hidden_size=4", "ticks 300", "seasons 4", "wind", "experts "):
+        assert part in text
+    assert "window" not in text  # it has its default
+    for part in ("<table>", "window", "300", "wind", "drift events"):
+        assert part in table
 
 
 @pytest.mark.parametrize("run", [1, 12])

@@ -8,7 +8,7 @@ from finite_differences import finite_differences
 from kernel_calls import last_grads, outputs_of, random_network, relative_error
 from reference.cells import BidirectionalNetwork
 from reference.networks import Optimizer
-from test_cells import stream
+from streams import inputs_and_targets
 
 from streamlstm import LSTMClassifier, LSTMForecaster, LSTMRegressor
 from streamlstm.errors import ParameterError
@@ -31,7 +31,7 @@ def delayed(targets, lookahead):
 def test_gradients_of_the_twin_equal_finite_differences(cell, layers, lookahead):
     net = random_network(I=2, H=3, K=2, cell=cell, layers=layers, lookahead=lookahead)
     ref = twin(net, cell, 50, Optimizer("sgd", 0.0, 1.0))
-    xs, targets = (rows[:8].astype(float) for rows in stream(2, 2))
+    xs, targets = (rows[:8].astype(float) for rows in inputs_and_targets(2, 2))
 
     def loss():
         fresh = BidirectionalNetwork(cell, ref.params, 50, lookahead, "squared", ref.optimizer)
@@ -54,7 +54,7 @@ def test_learning_follows_the_reference(cell, layers, lookahead, window):
         I, 5, K, window, rate=0.003, layers=layers, cell=cell, decay=0.5, lookahead=lookahead
     )
     ref = twin(net, cell, window, Optimizer("adam", 0.003, 1.0, 0.5))
-    xs, targets = stream(I, K)
+    xs, targets = inputs_and_targets(I, K)
     targets[10:14] = np.nan
     targets = delayed(targets, lookahead)
     expected = []
@@ -70,7 +70,7 @@ def test_learning_follows_the_reference(cell, layers, lookahead, window):
 def test_the_gradient_reaches_back_through_the_window_and_no_further():
     """As many ticks before the one that is answered for, whatever the lookahead."""
     I, lookahead = 3, 4
-    xs, targets = stream(I, 1)
+    xs, targets = inputs_and_targets(I, 1)
     for window, same in [(3, True), (4, False)]:
         net = random_network(I, window=window, lookahead=lookahead, rate=0.0, clip=1e9)
         outputs_of(net, xs, targets)

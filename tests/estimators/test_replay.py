@@ -15,8 +15,9 @@ from reference import networks as reference
 from streams import mase, seasonal
 from twins import ROUNDING, disagreement
 
-from streamlstm import LSTMForecaster, forecaster
+from streamlstm import LSTMForecaster
 from streamlstm.kernels.layout import CLOCK, aligned_zeros, past_size, past_views
+from streamlstm.model import series
 
 # Outputs of splitmix64 seeded with 0 as its authors' C program prints them.
 SPLITMIX64 = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F, 0xF88BB8A8724C81EC]
@@ -107,7 +108,7 @@ def test_nothing_is_learned_before_three_windows():
 
 
 def test_what_left_the_ring_is_forgotten_as_in_the_reference(monkeypatch):
-    monkeypatch.setattr(forecaster, "REPLAYED", 60)
+    monkeypatch.setattr(series, "REPLAYED", 60)
     model = LSTMForecaster(hidden_size=6, window=5, season=12, horizon=3, stride=2, replay=32)
     values = seasonal(250, period=12)
     values[[70, 71]] = np.nan
@@ -115,7 +116,7 @@ def test_what_left_the_ring_is_forgotten_as_in_the_reference(monkeypatch):
 
 
 def test_targets_are_known_once_their_value_arrived_and_never_before(monkeypatch):
-    monkeypatch.setattr(forecaster, "REPLAYED", 40)
+    monkeypatch.setattr(series, "REPLAYED", 40)
     values, K = seasonal(130), 6
     values[[50, 51, 97]] = np.nan
     model = LSTMForecaster(hidden_size=4, window=4, season=None, horizon=K)
@@ -130,7 +131,7 @@ def test_targets_are_known_once_their_value_arrived_and_never_before(monkeypatch
 
 @pytest.mark.parametrize("future", ["other", "missing"])
 def test_no_replayed_target_comes_from_the_future(future, monkeypatch):
-    monkeypatch.setattr(forecaster, "REPLAYED", 70)
+    monkeypatch.setattr(series, "REPLAYED", 70)
     values, turn = seasonal(260), 200
     altered = values.copy()
     altered[turn:] = np.nan if future == "missing" else -1000 * values[turn:]

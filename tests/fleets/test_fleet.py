@@ -19,27 +19,16 @@ import numba
 import numpy as np
 import pytest
 from same import same
+from streams import S, T, values_of
 
 from streamlstm import ForecasterFleet, LSTMForecaster
 from streamlstm.errors import InputError, ParameterError, SnapshotError
 from streamlstm.kernels.layout import CLOCK
-from streamlstm.snapshots import snapshot
-from streamlstm.snapshots.snapshot import Snapshots
-
-S, T = 7, 150
+from streamlstm.snapshots import Snapshots, directory, file, snapshot
 
 
 def small(**parameters):
     return LSTMForecaster(hidden_size=4, window=5, horizon=3, **parameters)
-
-
-def values_of(seed=0):
-    """(T, S) walks around a season, with a few values that are missing or not finite."""
-    rng = np.random.default_rng(seed)
-    values = rng.normal(size=(T, S)).cumsum(axis=0) + 5 * np.sin(np.arange(T) / 6 * np.pi)[:, None]
-    values[rng.random((T, S)) < 0.02] = np.nan
-    values[40, 2], values[:9, 3] = np.inf, np.nan
-    return values
 
 
 def round_of(rng):
@@ -148,7 +137,7 @@ def test_streams_come_and_go():
     fleet.learn_many(["new"], [100.0])
     assert fleet.forecast(1, ["new", "stream 8"]).tolist() == [[100.0], [8.0]]
     fleet.reset("new")
-    assert fleet.forecast(1, ["new"]) == [[0.0]]
+    assert np.isnan(fleet.forecast(1, ["new"])).all()
 
 
 @pytest.mark.parametrize("call", ["forecast", "forecast_interval", "__getitem__", "__delitem__"])
@@ -375,27 +364,27 @@ def test_a_snapshot_is_of_one_moment_whatever_comes_while_it_is_copied(tmp_path,
 
     for hour in range(60):
         learn_hour(range(9), hour)
-    before, copied = copy.deepcopy(fleet), snapshot._Copy(fleet, "here")
-    moment = copied._moment
+    before, copied = copy.deepcopy(fleet), snapshot.ModelCopy(fleet, "here")
+    fleet_copy = copied._streams_copy
 
     def copy_one():
         with fleet._lock:
-            moment.copy_for(0)
+            fleet_copy.copy_for(0)
 
     learn_hour([3, 3, 4], 61)
-    assert sorted(moment.waiting) == [0, 1, 2, 5, 6, 7, 8]
+    assert sorted(fleet_copy.waiting) == [0, 1, 2, 5, 6, 7, 8]
     copy_one()
-    assert len(moment.waiting) == 6
+    assert len(fleet_copy.waiting) == 6
     fleet.reset(0)
     del fleet[1]
     fleet[2] = fleet[5]
     learn_hour(["new", 0, 2], 62)
     copy_one()
     learn_hour([6], 63, {"wind": [1.0]})
-    assert not moment.waiting, "a feature changes all streams"
+    assert not fleet_copy.waiting, "a feature changes all streams"
     for hour in range(64, 70):
         learn_hour([0, *range(2, 9)], hour)
-    snapshot._write(tmp_path / "fleet.snapshot", copied.pieces(at_once=False))
+    file.write_file(tmp_path / "fleet.snapshot", copied.pieces(at_once=False))
     found, position = snapshot.load(tmp_path / "fleet.snapshot")
     assert position == "here"
     assert same(found, before)
@@ -450,7 +439,7 @@ def test_a_copy_that_fails_holds_up_nobody(tmp_path, monkeypatch):
             snapshots.save(fleet, wait=False)
             with pytest.raises(ZeroDivisionError):
                 snapshots.finish()
-        assert not any(moment.waiting for moment in fleet._streams._moments)
+        assert not any(each.waiting for each in fleet._streams._copies)
         learn(fleet, [1], 1)
         assert snapshots.save(fleet).name == "00000001.snapshot"
         assert same(snapshots.load().model, fleet)
@@ -459,8 +448,8 @@ def test_a_copy_that_fails_holds_up_nobody(tmp_path, monkeypatch):
 def test_a_snapshot_waits_for_a_stream_that_another_thread_copies(tmp_path):
     fleet = ForecasterFleet(small(preset="fast", season=12))
     learn(fleet, range(2), 0)
-    before, copied = copy.deepcopy(fleet), snapshot._Copy(fleet, None)
-    copied._moment.copy_for(0)
+    before, copied = copy.deepcopy(fleet), snapshot.ModelCopy(fleet, None)
+    copied._streams_copy.copy_for(0)
     begun, go_on, path = threading.Event(), threading.Event(), tmp_path / "fleet.snapshot"
 
     def when_told(model):
@@ -468,13 +457,13 @@ def test_a_snapshot_waits_for_a_stream_that_another_thread_copies(tmp_path):
         go_on.wait(20)
         return copied._encoder.value(model)
 
-    copied._moment._copy = when_told
-    (last,) = copied._moment.waiting
+    copied._streams_copy._copy = when_told
+    (last,) = copied._streams_copy.waiting
     learner = threading.Thread(target=learn, args=(fleet, [last], 1))
-    writer = threading.Thread(target=lambda: snapshot._write(path, copied.pieces(at_once=False)))
+    writer = threading.Thread(target=lambda: file.write_file(path, copied.pieces(at_once=False)))
     learner.start()
     assert begun.wait(20)
-    assert not copied._moment.waiting
+    assert not copied._streams_copy.waiting
     writer.start()
     writer.join(0.2)
     assert writer.is_alive()
@@ -489,7 +478,7 @@ def test_a_process_may_fork_while_a_snapshot_is_copied(tmp_path, monkeypatch):
     fleet = ForecasterFleet(small(preset="fast", season=12))
     learn(fleet, range(40), 0)
     expected = fleet.forecast(1)
-    monkeypatch.setattr(snapshot, "PORTION", 0.2)
+    monkeypatch.setattr(snapshot, "COPY_SECONDS", 0.2)
     copied = []
 
     def slowly(encoder, model):
@@ -499,9 +488,9 @@ def test_a_process_may_fork_while_a_snapshot_is_copied(tmp_path, monkeypatch):
 
     value = snapshot.Encoder.value
     with Snapshots(tmp_path) as snapshots:
-        copy_of = snapshot._Copy(fleet, None)
-        copy_of._moment._copy = functools.partial(slowly, copy_of._encoder)
-        monkeypatch.setattr(snapshot, "_Copy", lambda *_: copy_of)
+        copy_of = snapshot.ModelCopy(fleet, None)
+        copy_of._streams_copy._copy = functools.partial(slowly, copy_of._encoder)
+        monkeypatch.setattr(directory, "ModelCopy", lambda *_: copy_of)
         snapshots.save(fleet, wait=False)
         while len(copied) < 3:
             time.sleep(0.001)
@@ -509,7 +498,7 @@ def test_a_process_may_fork_while_a_snapshot_is_copied(tmp_path, monkeypatch):
         if child == 0:
             signal.alarm(20)  # ends the child
             alike = np.array_equal(fleet.forecast(1), expected)
-            os._exit(0 if alike and gc.isenabled() and not copy_of._moment.waiting else 1)
+            os._exit(0 if alike and gc.isenabled() and not copy_of._streams_copy.waiting else 1)
         assert len(copied) < 40, "it is not done"
         assert os.waitpid(child, 0)[1] == 0
     assert len(copied) == 40
@@ -524,8 +513,8 @@ def test_no_process_forks_while_the_thread_holds_the_fleet():
 
     fleet, held = ForecasterFleet(small(preset="fast", season=12)), []
     learn(fleet, range(3), 0)
-    copy_of = snapshot._Copy(fleet, None)
-    copy_of._moment.waiting = Watched(copy_of._moment.waiting)
+    copy_of = snapshot.ModelCopy(fleet, None)
+    copy_of._streams_copy.waiting = Watched(copy_of._streams_copy.waiting)
     deque(copy_of.pieces(at_once=False), maxlen=0)
     assert held == [(True, True)]
 
@@ -537,7 +526,7 @@ def test_what_goes_wrong_with_writing_is_told_later_and_lost_by_no_one(tmp_path,
         snapshots.save(fleet)
         learn(fleet, [1], 1)
         with monkeypatch.context() as patched:
-            patched.setattr(snapshot.os, "fsync", lambda file: 1 / 0)
+            patched.setattr(file.os, "fsync", lambda file: 1 / 0)
             snapshots.save(fleet, wait=False)
             with pytest.raises(ZeroDivisionError):
                 snapshots.load()
@@ -590,3 +579,33 @@ def test_threads_and_forks_are_safe_under_every_threading_layer(layer, fork):
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+def test_a_fleet_is_asked_by_key_and_shows_what_it_holds():
+    fleet = ForecasterFleet(small(preset="fast", season=None))
+    fleet.learn_many(["north", ("a", 1), 7], [1.0, 2.0, np.nan], {"wind": [0.0, 1.0, 2.0]})
+    assert list(fleet) == fleet.keys == ["north", ("a", 1), 7]
+    assert np.array_equal(fleet.forecast(2, "north"), fleet.forecast(2, ["north"])[0])
+    assert np.array_equal(fleet.forecast(2, ("a", 1)), fleet.forecast(2, [("a", 1)])[0])
+    assert fleet.forecast(np.int64(2), ("north", 7)).shape == (2, 2)
+    assert fleet.forecast_interval(2, 0.9, "north").shape == (2, 2)
+    assert fleet.forecast_interval(2, 0.9, ["north"]).shape == (1, 2, 2)
+    assert np.isnan(fleet.forecast(1, 7)).all()  # it has no value yet
+    with pytest.raises(InputError, match=r"'nort'.*did you mean 'north'"):
+        fleet.forecast(1, "nort")
+    with pytest.raises(InputError, match="single key"):
+        fleet.learn_many("north", [1.0] * 5)
+    for shown in (repr(fleet), fleet._repr_html_()):
+        assert "streams" in shown
+        assert "north" in shown
+        assert "wind" in shown
+
+
+def test_a_fleet_takes_over_the_state_of_another():
+    one, other = (ForecasterFleet(small(preset="fast", season=None)) for _ in range(2))
+    other.learn_many(["a"], [1.0])
+    lock = one._lock
+    one._restore(other)
+    assert one._lock is lock
+    assert one.forecast(1, "a") == [1.0]
+    assert one._parameters() == other._parameters()

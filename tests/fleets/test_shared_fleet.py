@@ -6,16 +6,16 @@ import pickle
 import numpy as np
 import pytest
 from same import same
-from test_fleet import S, values_of
+from streams import S, values_of
 
 from streamlstm import ForecasterFleet, LSTMForecaster
 from streamlstm.errors import InputError, ParameterError
-from streamlstm.fleets.streams import NEVER
+from streamlstm.fleets.shared import NEVER
 from streamlstm.kernels import rules
 from streamlstm.kernels.forecaster.entries import judge, look_out
 from streamlstm.kernels.layout import CLOCK, network_views, past_views, series_views, work_views
 from streamlstm.kernels.network import update
-from streamlstm.snapshots.snapshot import Snapshots
+from streamlstm.snapshots import Snapshots
 
 NONE, NO_BOUNDS = np.empty(0), np.empty((0, 0, 0))
 

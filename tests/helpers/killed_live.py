@@ -12,7 +12,7 @@ from pathlib import Path
 
 from servers import wait_until
 
-from streamlstm.snapshots import snapshot
+from streamlstm.snapshots import Snapshots
 
 TICKS = 10_000
 AHEAD = 500  # ticks sent and not yet forecast, so that some are left for after the last kill
@@ -73,5 +73,5 @@ def killed_and_counted(
         producer.join()
         run.send_signal(signal.SIGTERM)
         assert run.wait(10) == 0
-    with snapshot.Snapshots(folder / "state") as snapshots:
+    with Snapshots(folder / "state") as snapshots:
         return snapshots.load().model.values, delivered()

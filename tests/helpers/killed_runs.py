@@ -20,7 +20,7 @@ import pandas as pd
 from streams import random_walk, seasonal
 
 from streamlstm.cli import app as cli
-from streamlstm.snapshots import snapshot
+from streamlstm.snapshots import file
 
 TICKS = 20_000
 OPTIONS = [
@@ -68,16 +68,16 @@ def finished(child):
 def outcome(folder):
     """What a run leaves, but for how long it took."""
     newest = max((folder / "state").glob("*.snapshot"))
-    file = snapshot._opened(newest)
-    pairs = [pair for pair in file.header["position"]["dict"] if pair[0] != "seconds"]
+    saved = file.open_file(newest)
+    pairs = [pair for pair in saved.header["position"]["dict"] if pair[0] != "seconds"]
     figures = json.loads((folder / "printed").read_text())
     del figures["seconds"], figures["ticks_per_second"]
     return {
         "forecasts": (folder / "out.csv").read_bytes(),
         "figures": figures,
-        "model": file.header["model"],
+        "model": saved.header["model"],
         "surroundings": pairs,
-        "arrays": bytes(file.arrays),
+        "arrays": bytes(saved.arrays),
     }
 
 

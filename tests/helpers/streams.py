@@ -24,3 +24,21 @@ def mase(values, forecasts, ahead=1):
     came = values[start + ahead - 1 :]
     error = np.abs(came - forecasts[start:end]).mean()
     return error / np.abs(came - values[start - 1 : end - 1]).mean()
+
+
+S, T = 7, 150
+
+
+def values_of(seed=0):
+    """(T, S) walks around a season, with a few values that are missing or not finite."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(T, S)).cumsum(axis=0) + 5 * np.sin(np.arange(T) / 6 * np.pi)[:, None]
+    values[rng.random((T, S)) < 0.02] = np.nan
+    values[40, 2], values[:9, 3] = np.inf, np.nan
+    return values
+
+
+def inputs_and_targets(I, K, ticks=40):
+    """(ticks, I) inputs and (ticks, K) targets, all of them noise."""
+    rng = np.random.default_rng(0)
+    return tuple(rng.normal(size=(ticks, width)).astype(np.float32) for width in (I, K))

@@ -24,7 +24,7 @@ from streamlstm.live.dead_letters import DeadLetters
 from streamlstm.live.payload import Fields, Parser
 from streamlstm.live.run import LiveRun
 from streamlstm.replays.resume import ResumableRun
-from streamlstm.snapshots import snapshot
+from streamlstm.snapshots import Snapshots, directory
 
 
 @pytest.fixture(autouse=True)
@@ -207,8 +207,8 @@ def test_a_full_source_and_a_full_disk_wait_for_the_next_snapshot(tmp_path, monk
             raise OSError(28, "No space left on device")
         return whole(path, pieces)
 
-    tried, whole = [], snapshot._write
-    monkeypatch.setattr(snapshot, "_write", full)
+    tried, whole = [], directory.write_file
+    monkeypatch.setattr(directory, "write_file", full)
     run = LiveRun(Counter(), Few(50), None, tmp_path, snapshot_seconds=0.1)
     with pytest.raises(OSError, match="No space"):
         run.run()
@@ -282,15 +282,15 @@ def test_a_snapshot_that_fails_is_tried_again_and_not_acknowledged(tmp_path, mon
             raise OSError("no space left")
         return write(path, pieces)
 
-    write = snapshot._write
-    monkeypatch.setattr(snapshot, "_write", full)
+    write = directory.write_file
+    monkeypatch.setattr(directory, "write_file", full)
     with pytest.raises(OSError, match="no space"):
         run.run(30)
     assert set(source.acknowledged) <= {0}
     assert run.metrics.ticks == 30
     assert 1 <= run.metrics.disk_errors <= 3
     assert run.metrics.snapshots == 1
-    monkeypatch.setattr(snapshot, "_write", write)
+    monkeypatch.setattr(directory, "write_file", write)
     again = LiveRun(Counter(), Lines(30), None, tmp_path)
     again.run(30)
     assert again.model.values == [*range(30)]
@@ -309,8 +309,8 @@ def test_a_disk_that_has_room_again_is_used_again(tmp_path, monkeypatch):
             time.sleep(0.02)  # longer than the disk takes
             return super().read(ticks, seconds)
 
-    write = snapshot._write
-    monkeypatch.setattr(snapshot, "_write", full)
+    write = directory.write_file
+    monkeypatch.setattr(directory, "write_file", full)
     source = Watched(100)
     run = LiveRun(Counter(), source, None, tmp_path, batch_ticks=10, snapshot_seconds=0)
     run.run()
@@ -410,7 +410,7 @@ def test_bars_go_on_as_if_the_run_had_not_ended(tmp_path):
 
 
 def other_position(directory):
-    with snapshot.Snapshots(directory) as snapshots:
+    with Snapshots(directory) as snapshots:
         snapshots.save(Counter(), 5)
 
 
@@ -444,7 +444,7 @@ def test_a_directory_of_something_else_is_refused(tmp_path, before, now, said):
     given = [tmp_path, {}] if now is ResumableRun else [Counter(), Lines(10), None, tmp_path]
     with pytest.raises(ParameterError, match=f"holds {said}: use another directory"):
         now(*given)
-    snapshot.Snapshots(tmp_path).close()  # which nobody uses any more
+    Snapshots(tmp_path).close()  # which nobody uses any more
 
 
 def test_clocks_that_jump_change_nothing(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from servers import free_port, wait_until
 
 from streamlstm import LSTMForecaster
-from streamlstm.snapshots import snapshot
+from streamlstm.snapshots import Snapshots
 
 EXAMPLES = Path(asyncio_service.__file__).parent
 
@@ -105,7 +105,7 @@ def test_fastapi_service_counts_each_tick_once_from_many_clients(tmp_path):
         assert made["forecast"] == alone.forecast(3)
         ends = [list(pair) for pair in zip(made["lower"], made["upper"], strict=True)]
         assert ends == [list(pair) for pair in alone.forecast_interval(3, 0.2)]
-    with snapshot.Snapshots(tmp_path) as snapshots:
+    with Snapshots(tmp_path) as snapshots:
         fleet = snapshots.load().model
     assert fleet["common"]._network.clock[0] == 200
     with service(tmp_path) as client:

@@ -16,7 +16,7 @@ from streams import random_walk, seasonal
 
 from streamlstm.cli import app as cli
 from streamlstm.replays import resume
-from streamlstm.snapshots.snapshot import Snapshots
+from streamlstm.snapshots.directory import Snapshots
 
 FAST = ["--preset", "fast", "--hidden-size", 4, "--window", 5, "--interval", 0.8, "--horizon", 3]
 TICKS = 1000

@@ -21,8 +21,7 @@ from streams import random_walk, seasonal
 
 from streamlstm import LSTMClassifier, LSTMForecaster, LSTMMultiTargetRegressor, LSTMRegressor
 from streamlstm.errors import DamagedSnapshotError, ParameterError, SnapshotError
-from streamlstm.snapshots import snapshot
-from streamlstm.snapshots.snapshot import Snapshots
+from streamlstm.snapshots import Snapshots, directory, file, snapshot
 
 HOUR = 3_600_000_000_000
 
@@ -201,14 +200,14 @@ def saved(tmp_path):
     return path
 
 
-def rewritten(path, change=lambda header: None, form=snapshot.FORMAT, find=b"", replace=b""):
+def rewritten(path, change=lambda header: None, form=file.FORMAT, find=b"", replace=b""):
     """Write a file with another header or format, whole and with the right checksum."""
     data = path.read_bytes()[:-32]
     magic, _, size, arrays = struct.unpack_from("<12sIQQ", data)
     header = json.loads(data[32 : 32 + size])
     change(header)
     text = json.dumps(header).encode().replace(find, replace)
-    snapshot._write(
+    file.write_file(
         path, [struct.pack("<12sIQQ", magic, form, len(text), arrays), text, data[32 + size :]]
     )
 
@@ -247,7 +246,7 @@ def test_what_comes_after_the_end_is_found(saved):
 
 
 def test_a_newer_format_says_what_to_install(saved):
-    rewritten(saved, lambda header: header.update(streamlstm="9.1"), form=snapshot.FORMAT + 1)
+    rewritten(saved, lambda header: header.update(streamlstm="9.1"), form=file.FORMAT + 1)
     with pytest.raises(
         SnapshotError, match=r"was written by streamlstm 9\.1 .*: install"
     ) as caught:
@@ -270,7 +269,7 @@ def test_a_newer_format_says_what_to_install(saved):
 def test_what_this_version_does_not_know_says_what_to_install(saved, find, replace):
     if find == b'"input_size"':
         find, replace = b'"fields": [', b'"fields": [0, '
-    assert find in json.dumps(snapshot._opened(saved).header).encode()
+    assert find in json.dumps(file.open_file(saved).header).encode()
     rewritten(saved, find=find, replace=replace)
     with pytest.raises(SnapshotError, match="was written by streamlstm"):
         snapshot.load(saved)
@@ -303,7 +302,7 @@ def test_the_first_format_is_read(tmp_path, name):
         model.learn_one({"word": "new"}, 0.5)
     later = tmp_path / "again.snapshot"
     snapshot.save(snapshot.load(path).model, later)
-    old, new = (snapshot._opened(file).header["model"] for file in (path, later))
+    old, new = (file.open_file(each).header["model"] for each in (path, later))
     assert names_in(new) == names_in(old)
 
 
@@ -382,7 +381,7 @@ def test_only_what_the_disk_cannot_read_is_set_aside(tmp_path, monkeypatch, code
 
 def test_the_directory_outlasts_a_power_failure(tmp_path, monkeypatch):
     synced = []
-    monkeypatch.setattr(snapshot, "_sync", synced.append)
+    monkeypatch.setattr(directory, "sync_directory", synced.append)
     monkeypatch.chdir(tmp_path)
     Snapshots("a/b").close()
     assert sorted(synced) == [Path("."), Path("a")]
@@ -393,7 +392,7 @@ def test_the_directory_outlasts_a_power_failure(tmp_path, monkeypatch):
 def test_a_newer_one_is_not_passed_over(tmp_path):
     with Snapshots(tmp_path) as snapshots:
         snapshots.save(model_of(0))
-        rewritten(snapshots.save(model_of(1)), form=snapshot.FORMAT + 1)
+        rewritten(snapshots.save(model_of(1)), form=file.FORMAT + 1)
         with pytest.raises(SnapshotError, match="install"):
             snapshots.load()
     assert len(list(tmp_path.glob("*.snapshot"))) == 2
@@ -424,7 +423,7 @@ def test_a_full_disk_leaves_the_ones_before(tmp_path):
 
 
 def test_one_run_at_a_time(tmp_path):
-    command = f"from streamlstm.snapshots.snapshot import Snapshots; Snapshots({str(tmp_path)!r})"
+    command = f"from streamlstm.snapshots import Snapshots; Snapshots({str(tmp_path)!r})"
     with Snapshots(tmp_path):
         with pytest.raises(SnapshotError, match="in use by another run"):
             Snapshots(tmp_path)
@@ -442,9 +441,9 @@ def test_how_many_to_keep_is_checked(tmp_path, keep):
 
 def test_a_model_may_learn_on_while_it_is_written(tmp_path):
     model = model_of(3)
-    before, copied = copy.deepcopy(model), snapshot._Copy(model, None)
+    before, copied = copy.deepcopy(model), snapshot.ModelCopy(model, None)
     model.learn_one({"x": 9.0}, 9.0)
-    snapshot._write(tmp_path / "model.snapshot", copied.pieces(at_once=True))
+    file.write_file(tmp_path / "model.snapshot", copied.pieces(at_once=True))
     assert same(snapshot.load(tmp_path / "model.snapshot").model, before)
     assert not same(model, before)
 

@@ -1,0 +1,227 @@
+"""A directory of numbered snapshots of one run."""
+
+import fcntl
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ..errors import DamagedSnapshotError, ParameterError, SnapshotError
+from .file import UNFINISHED, digest_of, sync_directory, write_file
+from .snapshot import ModelCopy, SavedSnapshot, Snapshot, load
+
+if TYPE_CHECKING:
+    from .snapshot import Model
+
+_WHOLE, _CHANGES, _DAMAGED = ".snapshot", ".changes", ".damaged"
+_LONGEST = 100  # changes of a fleet in a row, before it is written as a whole again
+
+_log = logging.getLogger(__name__)
+
+
+class Snapshots:
+    """The last snapshots of one run, numbered, in a directory of their own.
+
+    Parameters
+    ----------
+    directory
+        It is made if there is none. One process at a time may use it.
+    keep
+        How many to keep; older ones are removed once a newer one is written.
+
+    Raises
+    ------
+    SnapshotError
+        If another process uses the directory.
+
+    Examples
+    --------
+    >>> from streamlstm import LSTMRegressor
+    >>> from streamlstm.snapshots import Snapshots
+    >>> directory = getfixture("tmp_path") / "state"
+    >>> with Snapshots(directory) as snapshots:
+    ...     found = snapshots.load()
+    ...     model, position = found or (LSTMRegressor(hidden_size=4), 0)
+    ...     for n in range(position, 100):
+    ...         model.learn_one({"x": n % 3}, n % 3)
+    ...     _ = snapshots.save(model, position=100)
+    >>> with Snapshots(directory) as snapshots:
+    ...     snapshots.load().position
+    100
+
+    """
+
+    def __init__(self, directory: str | Path, keep: int = 3):
+        if type(keep) is not int or keep < 1:
+            raise ParameterError(f"keep must be a whole number of at least 1, got {keep!r}")
+        self.directory = Path(directory)
+        self.keep = keep
+        made = [each for each in (self.directory, *self.directory.parents) if not each.exists()]
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for each in made:
+            sync_directory(each.parent)
+        self._lock = (self.directory / "lock").open("w")  # released by the system with the process
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock.close()
+            raise SnapshotError(f"{self.directory} is in use by another run") from error
+        self._newest: SavedSnapshot | None = None
+        self._writer = ThreadPoolExecutor(1)  # starts a thread when it is first needed
+        self._writing: Future[None] | None = None
+        for unfinished in self.directory.glob(f".*{UNFINISHED}"):
+            unfinished.unlink()
+
+    def save(self, model: Any, position: Any = None, wait: bool = True) -> Path:
+        """Write the next snapshot, as the function `save` does, and remove old ones.
+
+        Of a fleet only the streams that changed since the snapshot before are written, until these
+        changes add up to the fleet's size.
+
+        wait: True to return when the snapshot is on the disk. False to return at once: the streams
+        of a fleet are then copied little by little, each before it learns on, and the next call
+        raises what went wrong. Either way the file holds the model as it was when this was called.
+        """
+        self.finish()
+        number = max(self._numbers(), default=0) + 1
+        after = self._base_of(model, number)
+        path = self.directory / f"{number:08d}{_WHOLE if after is None else _CHANGES}"
+        copy = ModelCopy(model, position, after)
+
+        def write() -> None:
+            digest = write_file(path, copy.pieces(at_once=wait))
+            self._newest = SavedSnapshot(model, number, path.name, digest, copy.mark)
+            self._remove_old()
+
+        if wait:
+            write()
+        else:
+            self._writing = self._writer.submit(write)
+        return path
+
+    def load(self) -> "Snapshot[Model] | None":
+        """The newest snapshot; None if there is none.
+
+        A damaged one is renamed, with a warning in the log, and the one before it is loaded.
+
+        Raises
+        ------
+        SnapshotError
+            If all snapshots are damaged, or another version wrote the newest, which this version
+            cannot read.
+        OSError
+            As the function `load`; nothing is renamed then.
+
+        """
+        self.finish()
+        for number in reversed(self._numbers(_WHOLE, _CHANGES)):
+            path = self._path(number)
+            try:
+                found = load(path)
+            except DamagedSnapshotError as error:
+                aside = path.rename(path.with_suffix(_DAMAGED))
+                _log.warning("%s; renamed to %s, loading the one before", error, aside.name)
+            else:
+                if hasattr(found.model, "_mark"):
+                    mark = found.model._mark()
+                    digest = digest_of(path)
+                    self._newest = SavedSnapshot(found.model, number, path.name, digest, mark)
+                return found
+        if self._numbers(_DAMAGED):
+            raise SnapshotError(
+                f"all snapshots in {self.directory} are damaged: use another directory"
+            )
+        return None
+
+    def restore(self, model: Any, found: Snapshot[Any]) -> None:
+        """Let a model take over what `load` has found, in place: whoever holds it goes on with it.
+
+        Raises
+        ------
+        ParameterError
+            If the model is of another class or has other parameters; it has not changed then.
+
+        """
+        loaded = found.model
+        if type(model) is not type(loaded):
+            raise ParameterError(
+                f"{self.directory} holds {type(loaded).__name__}, not {type(model).__name__}: "
+                "use another directory for this model"
+            )
+        theirs = loaded._parameters()
+        for name, ours in model._parameters().items():
+            if ours != theirs[name]:
+                raise ParameterError(
+                    f"{self.directory} holds a model with {name}={theirs[name]!r}, not {ours!r}: "
+                    "use another directory for this model"
+                )
+        model._restore(loaded)
+        if self._newest is not None and self._newest.model is loaded:
+            self._newest = self._newest._replace(model=model)
+
+    def _base_of(self, model: Any, number: int) -> SavedSnapshot | None:
+        """The snapshot whose changes suffice for the one of this number, if there is one."""
+        newest = self._newest
+        if newest is None or newest.mark is None or newest.model is not model:
+            return None
+        if newest.number != number - 1:
+            return None
+        changes = 0
+        for older in range(newest.number, newest.number - _LONGEST, -1):
+            path = self._path(older)
+            if not path.exists():
+                return None
+            if path.suffix == _WHOLE:
+                return newest if changes <= path.stat().st_size else None
+            changes += path.stat().st_size
+        return None
+
+    def _remove_old(self) -> None:
+        """Remove what none of the newest snapshots needs."""
+        numbers = self._numbers(_WHOLE, _CHANGES)
+        oldest = numbers[-self.keep :][0]
+        needed = max((number for number in self._numbers(_WHOLE) if number <= oldest), default=0)
+        for number in numbers:
+            if number < needed:
+                self._path(number).unlink()
+
+    def _path(self, number: int) -> Path:
+        whole = self.directory / f"{number:08d}{_WHOLE}"
+        return whole if whole.exists() else whole.with_suffix(_CHANGES)
+
+    def _numbers(self, *suffixes: str) -> list[int]:
+        """Of the files with these suffixes, or of all."""
+        wanted = suffixes or (_WHOLE, _CHANGES, _DAMAGED)
+        names = [path.stem for path in self.directory.iterdir() if path.suffix in wanted]
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    @property
+    def writing(self) -> bool:
+        """Whether a snapshot that nobody waits for is still being written."""
+        return self._writing is not None and not self._writing.done()
+
+    def finish(self) -> None:
+        """Wait for what is being written; raises what went wrong with it."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def close(self) -> None:
+        """Finish writing and let others use the directory."""
+        try:
+            self.finish()
+        finally:
+            self._writer.shutdown()
+            self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
