@@ -17,7 +17,7 @@ from ..errors import ParameterError
 from ..fleets.fleet import ForecasterFleet
 from ..forecaster import LSTMForecaster
 from ..snapshots.directory import Snapshots
-from ..snapshots.runs import SECONDS, check_model, check_run, refuse
+from ..snapshots.runs import SECONDS, check_run, refuse
 from .address import Address
 from .bars import Bars
 from .batch import Batch, EndOfStream, Rejected
@@ -229,10 +229,9 @@ class LiveRun:
         check_run(directory, position, POSITION_FIELDS, self._options)
         if (self._bars is None) != (position["bars"] is None):
             refuse(directory, f"a run with{'out' if self._bars else ''} bars")
-        check_model(directory, found.model, self.model)
         if self._bars is not None:
             self._bars.restore(position["bars"])
-        self.model._restore(found.model)
+        snapshots.restore(self.model, found)
         self._position = self._saved = self._safe = position["source"]
         self._is_saved = True
         self._watermarks = Watermarks(position["watermarks"])

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import InputError, ParameterError
-from ..model.features import as_vector
+from ..errors import ParameterError
+from ..model.features import as_rows, as_vector
 from .scores import UNSCORED_SHARE, Result, summarise
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def evaluate(
     model
         A river `Forecaster`, or a pipeline that ends with one. It learns all ticks.
     ys
-        (T,) values, such as a list or a Series. Values that are missing, NaN or infinite, are given
-        to the model but not scored.
+        (T,) values: a list, an array, a Series, or a DataFrame with one column. Values that are
+        missing, NaN or infinite, are given to the model but not scored.
     xs
         Features of the T ticks: a dict for each, a DataFrame, or a Series with one feature. A
         forecast gets the features of the ticks that it is compared with, so use only features that
@@ -94,11 +94,9 @@ def evaluate(
         raise ParameterError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
     if horizon < 1:
         raise ParameterError(f"horizon must be at least 1, got {horizon!r}")
-    values = as_vector(ys, "ys")
+    values = as_vector(_as_series(ys), "ys")
     ticks = values.size
-    features = None if xs is None else _rows(xs)
-    if features is not None and len(features) != ticks:
-        raise InputError(f"xs has {len(features)} entries, expected one for each of {ticks} ticks")
+    features = None if xs is None else as_rows(_as_frame(xs), ticks)
     is_strict = protocol == "strict"
     skipped = 0 if is_strict else 1  # ticks between the last known one and the first forecast
     start = max(int(UNSCORED_SHARE * ticks), 1) if is_strict else horizon
@@ -122,10 +120,14 @@ def evaluate(
     return results
 
 
-def _rows(xs: Any) -> Sequence[Any]:
-    """The features of each tick as a dict."""
-    table = xs.to_frame() if hasattr(xs, "to_frame") and not hasattr(xs, "columns") else xs
-    return table.to_dict("records") if hasattr(table, "columns") else table
+def _as_series(ys: Any) -> Any:
+    """A DataFrame with one column as a Series."""
+    return ys[ys.columns[0]] if len(getattr(ys, "columns", ())) == 1 else ys
+
+
+def _as_frame(xs: Any) -> Any:
+    """A Series as a DataFrame with one column."""
+    return xs.to_frame() if hasattr(xs, "to_frame") else xs
 
 
 def _last_known(values: np.ndarray) -> np.ndarray:

@@ -18,7 +18,6 @@ from ..live.bars import Bars
 from ..live.batch import Batch
 from ..live.learning import Model
 from ..live.run import counted, names_of, parse_bars
-from ..snapshots.runs import check_model
 from .report import FleetReport, Listing, StreamReport
 from .resume import ResumableRun
 from .runner import run
@@ -290,8 +289,7 @@ def replay(
             options = {f"--{name.replace('_', '-')}": value for name, value in settings.items()}
             saved = stack.enter_context(ResumableRun(state, options, snapshot_every))
             if saved.model is not None:
-                check_model(saved.directory, saved.model, model)
-                model._restore(saved.model)
+                saved.restore(model)
                 scores, sink_position = saved.surroundings
                 report.restore(scores)
                 note(f"continuing after {counted(saved.ticks, 'tick')}")

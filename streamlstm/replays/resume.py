@@ -13,6 +13,7 @@ import numpy as np
 from ..live.batch import Batch
 from ..snapshots.directory import Snapshots
 from ..snapshots.runs import SECONDS, check_run, refuse
+from ..snapshots.snapshot import Snapshot
 
 POSITION_FIELDS = {"options", "ticks", "digest", "surroundings", "seconds"}  # of a snapshot
 
@@ -59,6 +60,7 @@ class ResumableRun:
         self.surroundings: Any = None
         self.ticks = 0
         self.seconds = 0.0
+        self._found: Snapshot[Any] | None = None
         self._options = dict(options)
         self._every = every
         self._digests = hashlib.sha256(), hashlib.sha256()  # of the ticks' numbers and keys
@@ -71,12 +73,25 @@ class ResumableRun:
             if found is not None:
                 position = found.position
                 check_run(self.directory, position, POSITION_FIELDS, self._options)
+                self._found = found
                 self.model, self.surroundings = found.model, position["surroundings"]
                 self.ticks = self._saved_ticks = position["ticks"]
                 self._learned_digest, self.seconds = position["digest"], position["seconds"]
         except BaseException:
             self._snapshots.close()
             raise
+
+    def restore(self, model: Any) -> None:
+        """Let a model take over the saved state, if there is one.
+
+        Raises
+        ------
+        ParameterError
+            If the saved model has another class or other parameters.
+
+        """
+        if self._found is not None:
+            self._snapshots.restore(model, self._found)
 
     def rest(self, source: Iterable[Batch], limit: int | None = None) -> Iterator[Batch]:
         """Yield what has not been learned yet of the first `limit` ticks of a source.

@@ -19,12 +19,12 @@ def check_run(
     """
     if not isinstance(position, dict) or position.keys() != fields:
         refuse(directory, "snapshots of something else")
-    _check_same(directory, position["options"], options)
-
-
-def check_model(directory: Path, saved: Any, model: Any) -> None:
-    """Raise a ParameterError unless a saved model has the class and the parameters of a model."""
-    _check_same(directory, _description(saved), _description(model))
+    before = position["options"]
+    for name in {**options, **before}:
+        old, new = (_shown(name, each.get(name)) for each in (before, options))
+        if old != new:
+            label = name.removeprefix("--").replace("-", "_")
+            refuse(directory, f"a run with {label} {old}, not {new}")
 
 
 def refuse(directory: Path, content: str) -> NoReturn:
@@ -32,20 +32,8 @@ def refuse(directory: Path, content: str) -> NoReturn:
     raise ParameterError(f"{directory} holds {content}: use another directory for this run")
 
 
-def _check_same(directory: Path, before: Mapping[str, object], now: Mapping[str, object]) -> None:
-    for name in {**now, **before}:
-        old, new = (_shown(name, options.get(name)) for options in (before, now))
-        if old != new:
-            label = name.removeprefix("--").replace("-", "_")
-            refuse(directory, f"a run with {label} {old}, not {new}")
-
-
 def _shown(name: str, value: object) -> str:
     text = "" if value is None else str(value)
     if name in _LISTS:
         text = ",".join(part.strip() for part in text.split(",") if part.strip())
     return text or "none"
-
-
-def _description(model: Any) -> dict[str, object]:
-    return {"model": type(model).__name__, **model._parameters()}

@@ -78,7 +78,7 @@ def test_a_run_in_parts_is_one_run(streamlstm, stream, state, stops):
     assert Path("out.csv").read_bytes() == Path("whole.csv").read_bytes()
     guessed, _, notes = notes.partition("\n")
     assert notes.count("note: ") == 2, "of times that repeat, and that go back"
-    assert err == f"{guessed}\ncontinuing after {stops[-1]:,} tick{"s" * (stops[-1] > 1)}\n{notes}"
+    assert err == f"{guessed}\ncontinuing after {stops[-1]:,} tick{'s' * (stops[-1] > 1)}\n{notes}"
 
 
 def test_a_run_that_is_done_says_the_same_again(streamlstm, stream, state):
