@@ -7,7 +7,7 @@ is the documentation that users read.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 import numpy as np
 
@@ -142,25 +142,25 @@ class LSTMForecaster(SeriesModel, Forecaster):
 
     def __init__(
         self,
-        hidden_size: int = 32,
-        num_layers: int = 1,
+        hidden_size: SupportsIndex = 32,
+        num_layers: SupportsIndex = 1,
         cell: str = "lstm",
         learning: str = "tbptt",
-        window: int = 20,
-        stride: int = 1,
+        window: SupportsIndex = 20,
+        stride: SupportsIndex = 1,
         learning_rate: float = 0.002,
         optimizer: str = "adam",
         loss: str | None = None,
         clip_norm: float = 1.0,
-        season: int | Sequence[int] | str | None = "auto",
+        season: SupportsIndex | Sequence[SupportsIndex] | str | None = "auto",
         experts: Sequence[str] = EXPERTS,
         preset: str = "accurate",
-        replay: int | None = None,
+        replay: SupportsIndex | None = None,
         weight_decay: float | None = None,
-        horizon: int = 24,
+        horizon: SupportsIndex = 24,
         known_features: Sequence[Hashable] | None = None,
         drift: bool = True,
-        seed: int | None = 0,
+        seed: SupportsIndex | None = 0,
     ):
         self.hidden_size = plain(hidden_size)
         self.num_layers = plain(num_layers)
@@ -296,7 +296,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
         ys: Any,
         features: Any = None,
         timestamps: Any = None,
-        horizon: int = 1,
+        horizon: SupportsIndex = 1,
         interval: None = None,
     ) -> FloatArray: ...
 
@@ -306,7 +306,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
         ys: Any,
         features: Any = None,
         timestamps: Any = None,
-        horizon: int = 1,
+        horizon: SupportsIndex = 1,
         *,
         interval: float,
     ) -> tuple[FloatArray, FloatArray]: ...
@@ -317,7 +317,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
         ys: Any,
         features: Any = None,
         timestamps: Any = None,
-        horizon: int = 1,
+        horizon: SupportsIndex = 1,
         interval: float | None = None,
     ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
 
@@ -326,7 +326,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
         ys: Any,
         features: Any = None,
         timestamps: Any = None,
-        horizon: int = 1,
+        horizon: SupportsIndex = 1,
         interval: float | None = None,
     ) -> FloatArray | tuple[FloatArray, FloatArray]:
         """Forecast, then learn from, each of T ticks: `forecast` and `learn_one` in one call.
@@ -358,7 +358,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
             If something is not a number or the lengths differ. The model has not changed then.
 
         """
-        check_horizon(horizon)
+        horizon = check_horizon(horizon)
         values = as_vector(ys, "ys")
         table = as_table(features, values.size)
         times = None if timestamps is None else as_times(timestamps, values.size)
@@ -373,7 +373,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
         return forecasts if interval is None else (forecasts, bounds)
 
     def forecast(
-        self, horizon: int, xs: "Sequence[Mapping[Any, Any]] | DataFrame | None" = None
+        self, horizon: SupportsIndex, xs: "Sequence[Mapping[Any, Any]] | DataFrame | None" = None
     ) -> list[float]:
         """Forecast the next values; the model stays as it is.
 
@@ -397,7 +397,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
             something that is not a number.
 
         """
-        check_horizon(horizon)
+        horizon = check_horizon(horizon)
         if xs is None and horizon <= self.horizon and not self._known.size:
             with self._lock:  # the forecasts are ready
                 ticks = self._ticks
@@ -411,7 +411,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
 
     def forecast_interval(
         self,
-        horizon: int,
+        horizon: SupportsIndex,
         interval: float = 0.9,
         xs: "Sequence[Mapping[Any, Any]] | DataFrame | None" = None,
     ) -> list[tuple[float, float]]:
@@ -447,7 +447,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
 
     def forecast_quantiles(
         self,
-        horizon: int,
+        horizon: SupportsIndex,
         levels: Sequence[float] = (0.05, 0.5, 0.95),
         xs: "Sequence[Mapping[Any, Any]] | DataFrame | None" = None,
     ) -> list[tuple[float, ...]]:
@@ -479,9 +479,9 @@ class LSTMForecaster(SeriesModel, Forecaster):
         """
         return self._quantiles(horizon, quantile_places(levels), xs)
 
-    def _quantiles(self, horizon: int, places: np.ndarray, xs: Any) -> list[tuple[Any, ...]]:
+    def _quantiles(self, horizon: SupportsIndex, places: np.ndarray, xs: Any) -> list[tuple[Any, ...]]:
         """`horizon` tuples of the quantiles at these places, (Q,)."""
-        check_horizon(horizon)
+        horizon = check_horizon(horizon)
         path, bounds = np.empty(horizon), np.empty((places.size, horizon))
         self._fill_path(path, bounds, places, xs)
         return list(zip(*bounds.tolist(), strict=True))

@@ -24,8 +24,8 @@ class IterableSource:
     """Ticks of an iterable or async iterable, which a thread or event loop reads ahead.
 
     An item is a mapping with the `fields`; a number, or whatever else is one, the value alone; a
-    pair, key and value; bytes, a message in JSON; or a `Batch` of ticks. Times may be `datetime` objects.
-    What is no tick is rejected, as docs/connectors.md says of messages.
+    pair, key and value; bytes, a message in JSON; or a `Batch` of ticks. Times may be `datetime`
+    objects. What is no tick is rejected, as docs/connectors.md says of messages.
 
     The position is the number of ticks and rejected items before it. A function of a position,
     which returns an iterable of what follows it, lets a run read again what it has lost; it is
