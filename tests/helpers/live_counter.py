@@ -39,6 +39,12 @@ class Counter:
         self.__init__()
         self.values = state["values"]
 
+    def _parameters(self):
+        return {}
+
+    def _restore(self, other):
+        self.values = other.values
+
 
 encoding._MODULES["Counter"] = "live_counter"  # so that a snapshot can hold one
 

@@ -24,7 +24,7 @@ def in_a_new_process(script: str, **environment: str) -> subprocess.CompletedPro
         ("import streamlstm", ["numba", "numpy", "pandas", "river", "rich", "matplotlib"]),
         ("from streamlstm import LSTMRegressor", ["pandas", "scipy.stats", "rich", "matplotlib"]),
         ("from streamlstm import LSTMForecaster", ["pandas", "scipy.stats", "rich", "matplotlib"]),
-        ("import streamlstm.cli.commands", ["numba", "pandas", "river", "matplotlib"]),
+        ("import streamlstm.cli.app", ["numba", "pandas", "river", "matplotlib"]),
     ],
 )
 def test_nothing_is_imported_before_it_is_needed(script, absent):
@@ -66,7 +66,7 @@ def test_warmup_compiles_everything_a_model_calls():
     script = """
 import sys
 sys.argv = ["streamlstm", "warmup"]
-from streamlstm.cli import main
+from streamlstm.cli.app import main
 try:
     main()
 except SystemExit:

@@ -10,7 +10,6 @@ from decimal import Decimal
 import numpy as np
 import pytest
 from live_counter import Counter
-from prometheus_client.parser import text_string_to_metric_families
 from servers import wait_until
 
 from streamlstm.errors import DataError, ParameterError
@@ -18,9 +17,8 @@ from streamlstm.live import run as live
 from streamlstm.live.batch import Batch, EndOfStream
 from streamlstm.live.contract import FIELDS, SourceContract
 from streamlstm.live.iterable import IterableSource
-from streamlstm.live.metrics import prometheus
 from streamlstm.live.payload import Fields, Parser
-from streamlstm.live.run import LiveRun, Metrics
+from streamlstm.live.run import LiveRun
 
 
 class _OfFunction(SourceContract):
@@ -316,19 +314,3 @@ def test_a_run_learns_all_items_before_the_end():
     run = LiveRun(Counter(), IterableSource([("a", n) for n in range(50)], Fields(key="key")))
     run.run()
     assert run.model.values == [*range(50)]
-
-
-def test_counters_for_prometheus():
-    metrics = Metrics(ticks=3, learning_seconds=0.25)
-    text = prometheus(metrics, run='a "run"\\\n', key="b")
-    found = {}
-    for family in text_string_to_metric_families(text):
-        assert family.type == "counter"
-        (sample,) = family.samples
-        assert sample.labels == {"run": 'a "run"\\\n', "key": "b"}
-        found[sample.name] = sample.value
-    assert len(found) == len(vars(metrics))
-    assert found["streamlstm_ticks_total"] == 3
-    assert found["streamlstm_learning_seconds_total"] == 0.25
-    (family, *_) = text_string_to_metric_families(prometheus(metrics))
-    assert family.samples[0].labels == {}
