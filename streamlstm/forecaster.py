@@ -479,7 +479,9 @@ class LSTMForecaster(SeriesModel, Forecaster):
         """
         return self._quantiles(horizon, quantile_places(levels), xs)
 
-    def _quantiles(self, horizon: SupportsIndex, places: np.ndarray, xs: Any) -> list[tuple[Any, ...]]:
+    def _quantiles(
+        self, horizon: SupportsIndex, places: np.ndarray, xs: Any
+    ) -> list[tuple[Any, ...]]:
         """`horizon` tuples of the quantiles at these places, (Q,)."""
         horizon = check_horizon(horizon)
         path, bounds = np.empty(horizon), np.empty((places.size, horizon))

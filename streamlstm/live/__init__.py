@@ -8,6 +8,8 @@ from .address import Address
 from .batch import Batch, EndOfStream, Rejected, iso
 from .connector import Sink, SinkFactory, Source, SourceFactory
 from .history import History
+from .iterable import IterableSource
+from .pace import Pace, check_speed, paced, sleep_until
 from .payload import PAYLOAD, Fields, Parser
 
 __all__ = [
@@ -17,11 +19,16 @@ __all__ = [
     "EndOfStream",
     "Fields",
     "History",
+    "IterableSource",
+    "Pace",
     "Parser",
     "Rejected",
     "Sink",
     "SinkFactory",
     "Source",
     "SourceFactory",
+    "check_speed",
     "iso",
+    "paced",
+    "sleep_until",
 ]

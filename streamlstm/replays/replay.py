@@ -17,6 +17,7 @@ from ..forecaster import LSTMForecaster
 from ..live.bars import Bars
 from ..live.batch import Batch
 from ..live.learning import Model
+from ..live.pace import paced
 from ..live.run import counted, names_of, parse_bars
 from .report import FleetReport, Listing, StreamReport
 from .resume import ResumableRun
@@ -298,8 +299,6 @@ def replay(
             sink = new_sink(output, horizon, interval is not None, is_fleet, sink_position)
             stack.enter_context(sink)
         if speed is not None:
-            from streamlstm_connectors.files.files import paced
-
             batches = paced(batches, speed, start=0 if saved is None else saved.ticks)
         if saved is not None:
             batches = saved.rest(batches, limit)

@@ -20,11 +20,11 @@ from servers import wait_until
 from streamlstm_connectors.files.appended_file import AppendedFile
 from streamlstm_connectors.files.csv import CSVSink, CSVSource
 from streamlstm_connectors.files.live_file import FileSource
-from streamlstm_connectors.files.pace import paced
 from streamlstm_connectors.files.parquet import ParquetSource, _complete_batches
 
 from streamlstm import LSTMForecaster
 from streamlstm.errors import DataError, ParameterError
+from streamlstm.live import paced
 from streamlstm.live.address import Address
 from streamlstm.live.batch import Batch, EndOfStream
 from streamlstm.live.connector import connector

@@ -13,10 +13,9 @@ from typing import Any, Self
 import numpy as np
 
 from streamlstm.errors import DataError, ParameterError
-from streamlstm.live import Address, Batch, EndOfStream, Fields
+from streamlstm.live import Address, Batch, EndOfStream, Fields, Pace, check_speed, sleep_until
 
 from ..options import path_of
-from .pace import Pace, check_speed, sleep_until
 from .table_source import TableSource
 
 _log = logging.getLogger("streamlstm.connectors.files")

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from streamlstm.errors import ParameterError
-from streamlstm.live import Batch
+from ..errors import ParameterError
+from .batch import Batch
 
 
 class Pace:
