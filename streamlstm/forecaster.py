@@ -9,27 +9,24 @@ import numpy as np
 
 from .errors import InputError, ParameterError
 from .kernels.forecaster import entries as kernels
+from .kernels.forecaster.history import append_history
 from .kernels.forecaster.intervals import LEVELS, PRIOR
-from .kernels.forecaster.least_squares import rls_reopen, rls_start_control
-from .kernels.layout import (
-    CLOCK,
+from .kernels.forecaster.layout import (
     CONTROL,
+    DRIFT_INTERVAL,
     LAGS,
     PROFILES,
     RLS,
-    WATCH,
     Shape,
-    aligned_zeros,
-    grow,
     intervals_size,
     intervals_views,
-    past_size,
-    past_views,
     rings_size,
     series_size,
     series_views,
     work_size,
 )
+from .kernels.forecaster.least_squares import rls_copy_to_control, rls_reset_covariance
+from .kernels.layout import CLOCK, aligned_zeros, grow, replay_buffer_size, replay_buffer_views
 from .model.drift import DriftWatch
 from .model.features import as_number, as_table, as_times, as_vector, time_of
 from .model.network import check_learning, check_settings
@@ -286,7 +283,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
         series.intervals.quantiles[:] = np.arcsinh(np.where(LEVELS < 0.5, tails, -tails))
         series.intervals.covariance[:] = PRIOR * np.tile(np.eye(3), (horizon, 1))
         for r in range(RLS + 1):
-            rls_reopen(series.rls, r)
+            rls_reset_covariance(series.rls, r)
         self._finder = SeasonFinder() if season == "auto" else None
         self._seasons_since = 0  # ticks
         self._drift = DriftWatch() if drift else None
@@ -557,7 +554,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
         features: np.ndarray,
         times: np.ndarray | None,
     ) -> None:
-        """Learn from T ticks: see `kernels.forecaster.learn_ticks`; times: (T,) nanoseconds."""
+        """Learn from T ticks: see `kernels.forecaster.learn`; times: (T,) nanoseconds."""
         for part in self._parts(values, features, times):
             rows, ticks = part.rows, part.values.size
             self._kernels.learn_many(
@@ -613,10 +610,10 @@ class LSTMForecaster(OnlineModel, Forecaster):
     def _look_after(self, times: np.ndarray | None) -> None:
         """Do what is due after ticks that came at these times: look for drift and for seasons."""
         ticks = int(self._network.clock[CLOCK.values])
-        watch = self._drift if ticks and ticks % WATCH == 0 else None
+        watch = self._drift if ticks and ticks % DRIFT_INTERVAL == 0 else None
         if watch is not None and watch.look(self._intervals.recent, ticks):
             self._network.clock[CLOCK.alert] = ALERT_TICKS
-            rls_reopen(self._series.rls, RLS_NAMES.index("rls_short"))
+            rls_reset_covariance(self._series.rls, RLS_NAMES.index("rls_short"))
         if self._finder is not None:
             due = self._finder.due(ticks) == 0
             self._finder.note(times, ticks)
@@ -654,7 +651,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
                 ]
             future = np.array(rows).reshape(len(rows), len(self._columns.index))
             work = self._work_for(path.size)
-            self._kernels.forecast_now(path, bounds, places, future, work, *buffers)
+            self._kernels.forecast(path, bounds, places, future, work, *buffers)
 
     def _looking_out(self, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """The buffers once the members have looked out, which features known in advance delay.
@@ -665,7 +662,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
             return self._buffers
         buffers = tuple(buffer.copy() for buffer in self._buffers)
         row = rows[0] if rows else self._series.features
-        self._kernels.look_ahead(self._known, row, self._work, *buffers)
+        self._kernels.prefetch_known(self._known, row, self._work, *buffers)
         return buffers
 
     def _work_for(self, horizon: int) -> np.ndarray:
@@ -704,11 +701,11 @@ class LSTMForecaster(OnlineModel, Forecaster):
         """Room for the ticks to replay; none without replay."""
         settings = self._network.settings
         ticks = max(REPLAYED, 3 * self.window, 2 * self.horizon) if settings.replay else 0
-        return aligned_zeros(past_size(ticks, settings))
+        return aligned_zeros(replay_buffer_size(ticks, settings))
 
     @property
     def _series(self) -> Any:
-        """Views of the series, `layout.SeriesViews`."""
+        """Views of the series, `SeriesViews`."""
         clock = self._network.clock
         return series_views(self._stats, self._errors, self._history, clock, self._shape)
 
@@ -720,7 +717,7 @@ class LSTMForecaster(OnlineModel, Forecaster):
         new = self._columns.new_names(names)
         if not new:
             return
-        old, old_past = self._series, past_views(self._past, self._network.settings)
+        old, old_past = self._series, replay_buffer_views(self._past, self._network.settings)
         self._network.add_inputs(new)
         self._columns.add(new)
         if self.known_features:
@@ -732,17 +729,17 @@ class LSTMForecaster(OnlineModel, Forecaster):
         for larger, smaller in [
             (grown.scaler, old.scaler),
             (grown.committee, old.committee),
-            (past_views(self._past, self._network.settings), old_past),
+            (replay_buffer_views(self._past, self._network.settings), old_past),
         ]:
             grow(larger, smaller)
-        grown.sane[:] = old.sane
+        grown.clipped[:] = old.clipped
         grown.features[: old.features.size] = old.features
         grown.features[old.features.size :] = np.nan
         grown.rls.deviations[:] = old.rls.deviations
         grown.rls.errors[:] = old.rls.errors
         for r in range(RLS + 1):
             grown.rls.coefficients[r, :size] = old.rls.coefficients[r]
-            rls_reopen(grown.rls, r)
+            rls_reset_covariance(grown.rls, r)
             more, less = grown.rls.regressors.size, size
             grown.rls.covariance[r * more : r * more + less, :less] = old.rls.covariance[
                 r * less : (r + 1) * less
@@ -769,12 +766,12 @@ class LSTMForecaster(OnlineModel, Forecaster):
         series = self._series
         for tick, value in zip(newest, values, strict=True):
             clock[CLOCK.values] = tick
-            kernels.remember(clock, series, value, value, np.nan)
+            append_history(clock, series, value, value, np.nan)
         clock[CLOCK.values] = known
         if any(new not in (0, old) for new, old in zip(periods, before, strict=True)):
             for r in {*range(RLS + 1)} - {RLS - 1}:
-                rls_reopen(series.rls, r)
-            rls_start_control(series.rls)
+                rls_reset_covariance(series.rls, r)
+            rls_copy_to_control(series.rls)
             self._seasons_since = known
         committee, repeats = series.committee, [1 if period else 0 for period in periods]
         season = [*repeats, *np.repeat(repeats, PROFILES)]

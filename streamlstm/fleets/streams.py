@@ -17,10 +17,11 @@ from ..errors import ParameterError
 from ..forecaster import NO_BOUNDS, NO_PLACES, LSTMForecaster, Part
 from ..kernels.fleets import private as kernels
 from ..kernels.fleets import shared as shared_kernels
-from ..kernels.fleets.shared import SPOTS
-from ..kernels.layout import CLOCK, Committee, aligned_zeros, dense_size, work_size
-from ..kernels.linear import TOGETHER
-from ..kernels.views import room
+from ..kernels.fleets.shared import SLOT_SIZE
+from ..kernels.forecaster.layout import Committee, work_size
+from ..kernels.layout import CLOCK, aligned_zeros, dense_size
+from ..kernels.linear import ROW_BLOCK
+from ..kernels.views import padded
 from . import rounds
 from .snapshot_copy import Moment
 
@@ -136,7 +137,7 @@ class PrivateStreams:
         """(G, horizon) forecasts of the next values; zeros before the first."""
         forecasts = np.zeros((rows.size, horizon))
         if horizon <= self.model.horizon and not self.model.known_features:
-            kernels.issued(forecasts, rows, self._table, self._sizes)
+            kernels.read_forecasts(forecasts, rows, self._table, self._sizes)
         else:
             for n, row in enumerate(rows.tolist()):
                 forecasts[n] = self.models[row].forecast(horizon)
@@ -190,10 +191,10 @@ class PrivateStreams:
         self._table[row] = [buffer.ctypes.data for buffer in buffers]
         self._sizes[row] = [buffer.size for buffer in buffers]
         self._shapes.add(model._shape)
-        self._longest = max(self._longest, room(model._network.scratch.size))
+        self._longest = max(self._longest, padded(model._network.scratch.size))
 
     def _buffers_of(self, row: int) -> tuple[np.ndarray, ...]:
-        """Of a model, in the order of `kernels.fleet.BUFFERS`."""
+        """Of a model, in the order of `kernels.BUFFERS`."""
         model = self.models[row]
         settings, weights, memory, _, clock = model._network.buffers
         series = model._stats, model._errors, model._history, model._past
@@ -321,7 +322,7 @@ class PrivateStreams:
     def _run(
         self, forecasts: Any, bounds: Any, places: Any, ys: Any, features: Any, parts: np.ndarray
     ) -> None:
-        """Learn from parts on all threads: see `kernels.fleet.learn_round`."""
+        """Learn from parts on all threads: see `kernels.learn_round`."""
         threads = min(self.threads or numba.get_num_threads(), len(parts))
         scratch, work = self._room(threads, forecasts.shape[1])
         rounds.run(
@@ -477,30 +478,30 @@ class SharedStreams(PrivateStreams):
     def _run_round(
         self, forecasts: Any, bounds: Any, places: Any, ys: Any, features: Any, rows: np.ndarray
     ) -> None:
-        """Judge, learn and look out: see `kernels.shared`."""
+        """Learn from a tick each and prefetch forecasts: see `kernels.fleets.shared`."""
         network, known = self.model._network, self.model._known
         threads = min(self.threads or numba.get_num_threads(), rows.size)
-        scratch, work = self._room(threads * TOGETHER, forecasts.shape[1])
-        spots = np.empty((threads, TOGETHER, SPOTS), np.int64)
+        scratch, work = self._room(threads * ROW_BLOCK, forecasts.shape[1])
+        slots = np.empty((threads, ROW_BLOCK, SLOT_SIZE), np.int64)
         groups = min(GROUPS, -(-rows.size // LEAST_GROUP))
         size = dense_size(network.kind[0], network.settings)
         if self._sums.shape != (groups, size):
             self._sums = aligned_zeros(groups * size).reshape(groups, size)
         settings, weights, memory, _, clock = network.buffers
-        look = (
-            self._shared_kernels.look_round, threads,
-            features, known, rows, self._table, self._sizes, scratch, work, spots,
+        prefetch = (
+            self._shared_kernels.prefetch_round, threads,
+            features, known, rows, self._table, self._sizes, scratch, work, slots,
         )  # fmt: skip
         if known.size:
-            rounds.run(*look)
+            rounds.run(*prefetch)
         rounds.run(
-            self._shared_kernels.judge_round, threads,
+            self._shared_kernels.learn_round, threads,
             forecasts, bounds, places, ys, features, rows, self._table, self._sizes,
             settings, weights, memory, clock, self._sums, np.empty(groups),
             scratch[:threads], work[:threads],
         )  # fmt: skip
         if not known.size:
-            rounds.run(*look)
+            rounds.run(*prefetch)
 
 
 def _values_of(model: LSTMForecaster) -> int:

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from kernel_calls import relative_error
-from reference import networks as reference
+from reference import intervals as reference
 from streams import random_walk, seasonal
 
 from streamlstm import LSTMForecaster
@@ -69,7 +69,7 @@ def test_intervals_follow_the_reference(season):
         model.learn_one(y)
         if tick > 0:
             twin.learn(y)
-            twin.issue(model.forecast(10))
+            twin.store(model.forecast(10))
             alpha = (0.01, 0.1, 0.37, 0.8)[tick % 4]
             bounds = model.forecast_interval(10, alpha)
             assert relative_error(bounds, twin.bounds(alpha)) < 1e-9
