@@ -17,7 +17,11 @@ import numba
 import numpy as np
 
 from streamlstm.fleets import cuda as cuda_streams
-from streamlstm.kernels.cuda import kernels
+from streamlstm.kernels.cuda.device import cuda
+from streamlstm.kernels.cuda.layout import Rules, Streams, Weights
+from streamlstm.kernels.cuda.private import learn_private, learning_size
+from streamlstm.kernels.cuda.rows import fill, read_forecasts
+from streamlstm.kernels.cuda.shared import learn_shared, step_shared, update_shared
 
 SIZES, TICKS, FEATURES, BLOCK = (32, 64), 20, 0, 128
 CAPABILITIES = {(8, 0): 164 * 1024, (9, 0): 228 * 1024}  # shared memory of a multiprocessor, bytes
@@ -33,31 +37,31 @@ class Usage(NamedTuple):
 
 def signatures() -> dict[str, tuple]:
     """Every kernel with arguments of the types that it is called with."""
-    streams = kernels.Streams(
+    streams = Streams(
         *(
             np.zeros((1, *shape), np.int32 if n == 0 else np.float32)
             for n, shape in enumerate(cuda_streams.shapes(1, 6, 1))
         )
     )
-    weights = kernels.Weights(
+    weights = Weights(
         *(np.zeros((1, *shape), np.float32) for shape in cuda_streams.weights_shapes(1, 6))
     )
     single = np.float32(0.0)
-    rules = kernels.Rules(0, 0, single, single, single, single)
+    rules = Rules(0, 0, single, single, single, single)
     matrix, row = np.zeros((1, 1), np.float32), np.zeros(1, np.float32)
     rows, counts = np.zeros(1, np.int64), np.zeros(1, np.int32)
     learn = streams, weights, rows, matrix, rules
     return {
-        "learn_private, staged": (kernels.learn_private(True), (matrix, *learn)),
-        "learn_private": (kernels.learn_private(False), (matrix, *learn)),
-        "learn_shared": (kernels.learn_shared, (matrix, matrix, counts, *learn)),
+        "learn_private, staged": (learn_private(True), (matrix, *learn)),
+        "learn_private": (learn_private(False), (matrix, *learn)),
+        "learn_shared": (learn_shared, (matrix, matrix, counts, *learn)),
         "update_shared": (
-            kernels.update_shared,
+            update_shared,
             (weights, counts, matrix, counts, row, counts, rules),
         ),
-        "step_shared": (kernels.step_shared(cuda_streams.TILE), (streams, weights, rows)),
-        "issued": (kernels.issued, (matrix, streams, rows)),
-        "fill": (kernels.fill, (matrix, row, rows)),
+        "step_shared": (step_shared(cuda_streams.TILE), (streams, weights, rows)),
+        "read_forecasts": (read_forecasts, (matrix, streams, rows)),
+        "fill": (fill, (matrix, row, rows)),
     }
 
 
@@ -67,7 +71,7 @@ def compiled(name: str, capability: tuple[int, int]) -> str:
     signature = numba.void(*map(numba.typeof, arguments))
     device = mock.Mock(compute_capability=capability)
     with mock.patch("numba.cuda.dispatcher.get_current_device", return_value=device):
-        return kernels.cuda.compile_ptx(kernel.py_func, signature, cc=capability)[0]
+        return cuda.compile_ptx(kernel.py_func, signature, cc=capability)[0]
 
 
 def ptxas() -> str:
@@ -105,7 +109,7 @@ def dynamic(name: str, H: int) -> tuple[int, int]:
     """Threads and bytes of dynamic shared memory that `CudaStreams` launches a kernel with."""
     if name.startswith("learn"):
         staged = name.endswith("staged")
-        return BLOCK, kernels.learning_size(H, 6 + FEATURES, TICKS, BLOCK, staged)
+        return BLOCK, learning_size(H, 6 + FEATURES, TICKS, BLOCK, staged)
     if name == "update_shared":
         return 4 * BLOCK, 16 * BLOCK
     return (cuda_streams.TILE.threads if name == "step_shared" else BLOCK), 0

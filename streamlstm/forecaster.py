@@ -13,7 +13,8 @@ import numpy as np
 
 from .errors import InputError, ParameterError
 from .kernels.forecaster import entries as kernels
-from .kernels.layout import CLOCK, series_views
+from .kernels.forecaster.layout import series_views
+from .kernels.layout import CLOCK
 from .model.checks import (
     check_horizon,
     check_learning,
@@ -530,7 +531,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
                 ]
             future = np.array(rows).reshape(len(rows), len(self._columns.index))
             work = self._work_for(path.size)
-            self._kernels.forecast_now(path, bounds, places, future, work, *buffers)
+            self._kernels.forecast(path, bounds, places, future, work, *buffers)
 
     def _future_row(self, x: Mapping[Hashable, Any]) -> np.ndarray:
         """(F,) features of a tick to come; an InputError for a name that was never learned."""
@@ -554,7 +555,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
             return self._buffers
         buffers = tuple(buffer.copy() for buffer in self._buffers)
         row = rows[0] if rows else self._series.features
-        self._kernels.look_ahead(self._known, row, self._work, *buffers)
+        self._kernels.prefetch_known(self._known, row, self._work, *buffers)
         return buffers
 
     def _add_features(self, names: list[Hashable]) -> None:

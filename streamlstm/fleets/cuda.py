@@ -8,9 +8,9 @@ import numpy as np
 
 from ..errors import ParameterError
 from ..forecaster import LSTMForecaster
-from ..kernels.cuda import kernels
-from ..kernels.cuda.kernels import (
-    BEYOND,
+from ..kernels.cuda import device
+from ..kernels.cuda.device import cuda
+from ..kernels.cuda.layout import (
     CHANGE,
     COUNT,
     FIRST,
@@ -19,16 +19,19 @@ from ..kernels.cuda.kernels import (
     PARAM,
     RLS,
     SECOND,
+    SPIKES,
     SPREAD,
     STATS,
     TICKS,
     UPDATES,
     Rules,
     Streams,
-    Tile,
     Weights,
-    cuda,
 )
+from ..kernels.cuda.private import learn_private, learning_size
+from ..kernels.cuda.rows import fill, read_forecasts
+from ..kernels.cuda.series import LARGEST_VALUE
+from ..kernels.cuda.shared import Tile, learn_shared, step_shared, update_shared
 from ..kernels.forecaster.least_squares import LARGEST_OUTPUT
 from ..kernels.layout import CLOCK, grow, layer_tape, memory_views, weights_views
 from ..kernels.scaling import LARGEST
@@ -38,7 +41,7 @@ from .rounds import rounds_of
 WEIGHTS = ("private", "shared")
 SHARED_MEMORY = 48 * 1024  # bytes that a block has without asking
 GROUPS = 256  # of streams whose gradients are summed up first; fixed, as the order of the sum is
-TILE = Tile(streams=64, units=32, each=4, depth=16)
+TILE = Tile(streams=64, units=32, per_thread=4, depth=16)
 
 
 def shapes(H: int, I: int, T: int) -> Streams:
@@ -133,7 +136,7 @@ class CudaStreams:
         self.model, self.weights = model, weights
         self._block, self._tile = block, tile
         self._check_size()
-        kernels.check_device()
+        device.check_device()
         self._size = self._sizes()
         settings = model._network.settings
         self._rules = Rules(
@@ -159,7 +162,7 @@ class CudaStreams:
     def _check_size(self) -> None:
         """ParameterError if the model, as it is now, does not fit shared memory."""
         H, I, T = self._sizes()
-        needed = kernels.learning_size(H, I, T, self._block, False)
+        needed = learning_size(H, I, T, self._block, False)
         if needed > SHARED_MEMORY:
             raise ParameterError(
                 f"window {T} and hidden_size {H} need {needed} bytes of shared memory, a block "
@@ -277,7 +280,7 @@ class CudaStreams:
         """
         self._grow_features()
         ticks = np.empty((rows.size, 2 + 2 * features.shape[1]), np.float32)
-        ticks[:, 0], ticks[:, 1] = pair(np.where(np.abs(ys) <= kernels.LARGEST, ys, np.nan))
+        ticks[:, 0], ticks[:, 1] = pair(np.where(np.abs(ys) <= LARGEST_VALUE, ys, np.nan))
         ticks[:, 2::2], ticks[:, 3::2] = pair(features)
         before = np.empty((rows.size, 4), np.float32)
         for some in rounds_of(rows):
@@ -289,7 +292,7 @@ class CudaStreams:
         if not rows.size:
             return np.empty((0, horizon))
         before = cuda.device_array((rows.size, 4), np.float32)
-        kernel = kernels.issued[-(-rows.size // self._block), self._block]
+        kernel = read_forecasts[-(-rows.size // self._block), self._block]
         kernel(before, self._streams, cuda.to_device(rows))
         return forecasts_of(before.copy_to_host(), horizon)
 
@@ -301,26 +304,26 @@ class CudaStreams:
         streams, weights, on_device = self._streams, self._weights, cuda.to_device(rows)
         ticks = cuda.to_device(ticks)
         if not self._shared:
-            staged = kernels.learning_size(H, I, T, block, True)
+            staged = learning_size(H, I, T, block, True)
             fits = staged <= SHARED_MEMORY
-            size = staged if fits else kernels.learning_size(H, I, T, block, False)
-            kernel = kernels.learn_private(fits)[G, block, 0, size]
+            size = staged if fits else learning_size(H, I, T, block, False)
+            kernel = learn_private(fits)[G, block, 0, size]
             kernel(before, streams, weights, on_device, ticks, self._rules)
             return before.copy_to_host()
         groups = min(G, GROUPS)
         grads, labelled = self._grads[:groups], cuda.device_array(groups, np.int32)
-        size = kernels.learning_size(H, I, T, block, False)
-        kernels.learn_shared[groups, block, 0, size](
+        size = learning_size(H, I, T, block, False)
+        learn_shared[groups, block, 0, size](
             before, grads, labelled, streams, weights, on_device, ticks, self._rules
         )
         wide = 4 * block
         blocks = -(-grads.shape[1] // wide)
         squares = cuda.device_array(blocks, np.float32)
-        kernels.update_shared[blocks, wide, 0, 4 * wide](
+        update_shared[blocks, wide, 0, 4 * wide](
             weights, self._updates, grads, labelled, squares, self._done, self._rules
         )
         tile = self._tile
-        kernels.step_shared(tile)[-(-G // tile.streams), tile.threads](streams, weights, on_device)
+        step_shared(tile)[-(-G // tile.streams), tile.threads](streams, weights, on_device)
         return before.copy_to_host()
 
     def _fill(self, rows: np.ndarray, model: LSTMForecaster) -> None:
@@ -335,7 +338,7 @@ class CudaStreams:
         on_device = cuda.to_device(rows)
         for array, value in zip(self._arrays, values, strict=True):
             flat = array.reshape(array.shape[0], value.size)
-            kernels.fill[rows.size, self._block](flat, cuda.to_device(value.ravel()), on_device)
+            fill[rows.size, self._block](flat, cuda.to_device(value.ravel()), on_device)
 
     def _resize(self, rows: int) -> None:
         """Move the streams into larger arrays."""
@@ -376,7 +379,7 @@ class CudaStreams:
 
 
 def forecasts_of(before: np.ndarray, horizon: int) -> np.ndarray:
-    """(N, K) forecasts from (N, 4) value, share of the network, its output: see `kernels.issue`."""
+    """(N, K) forecasts from what `forecast_parts` wrote, (N, 4)."""
     high, low, share, output = before.astype(np.float64).T
     root = np.sqrt(np.arange(1.0, horizon + 1.0))
     value = (high + low)[:, None]
@@ -409,7 +412,7 @@ def pack(model: LSTMForecaster) -> Streams:
     stats, committee = packed.stats, series.committee
     memory, tape = _tape(model)
     stats[STATS.value_high], stats[STATS.value_low] = pair(committee.values[0])
-    stats[STATS.sane_high], stats[STATS.sane_low] = pair(series.sane[-1])
+    stats[STATS.clipped_high], stats[STATS.clipped_low] = pair(series.clipped[-1])
     stats[STATS.last_weight], stats[STATS.weight] = committee.weights[0, [0, -1]]
     stats[STATS.product] = committee.products[0, -1]
     stats[STATS.square] = committee.squares[0, -1]
@@ -418,7 +421,7 @@ def pack(model: LSTMForecaster) -> Streams:
     scaler, channels = series.scaler, packed.channels
     channels[:, COUNT], channels[:, SPREAD] = scaler.counts, scaler.spread
     channels[:, HIGH], channels[:, LOW] = pair(scaler.center)
-    channels[:, BEYOND] = scaler.beyond
+    channels[:, SPIKES] = scaler.spikes
     packed.state[:] = network.states[0]
     packed.inputs[:, :-1], packed.inputs[:, -1] = tape.inputs, 1.0
     packed.gates[:], packed.c_prevs[:] = tape.gates, tape.c_prevs
@@ -460,8 +463,8 @@ def unpack(
     scaler, committee, channels = series.scaler, series.committee, streams.channels.astype(float)
     scaler.counts[:], scaler.spread[:] = channels[:, COUNT], channels[:, SPREAD]
     scaler.center[:] = channels[:, HIGH] + channels[:, LOW]
-    scaler.beyond[:] = channels[:, BEYOND]
-    series.sane[:] = stats[STATS.sane_high] + stats[STATS.sane_low]
+    scaler.spikes[:] = channels[:, SPIKES]
+    series.clipped[:] = stats[STATS.clipped_high] + stats[STATS.clipped_low]
     series.features[:], series.history[:] = np.nan, np.nan
     committee.weights[0, [0, -1]] = stats[STATS.last_weight], stats[STATS.weight]
     committee.products[0, -1], committee.squares[0, -1] = stats[[STATS.product, STATS.square]]

@@ -4,14 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.layout import WATCH
+from ..kernels.forecaster.layout import DRIFT_INTERVAL
 from .river_parts import detector_state, new_detector, restored_detector
 
 LARGEST_ERROR = 10.0  # in mean absolute changes, that the detector sees
 
 
 class DriftWatch:
-    """Shows the errors of a forecaster to river's ADWIN, every WATCH ticks."""
+    """Shows the errors of a forecaster to river's ADWIN, every DRIFT_INTERVAL ticks."""
 
     def __init__(self) -> None:
         self.events: list[int] = []  # after how many ticks
@@ -19,10 +19,10 @@ class DriftWatch:
 
     def due(self, ticks: int) -> int:
         """Ticks to the next look."""
-        return WATCH - ticks % WATCH
+        return DRIFT_INTERVAL - ticks % DRIFT_INTERVAL
 
     def look(self, errors: np.ndarray, ticks: int) -> bool:
-        """Whether errors have grown; errors: (WATCH,) of the newest ticks, NaN where missing."""
+        """Whether errors have grown. errors: (DRIFT_INTERVAL,) the newest, NaN where missing."""
         grown = False
         for error in np.minimum(errors, LARGEST_ERROR)[~np.isnan(errors)].tolist():
             before = self._detector.estimation

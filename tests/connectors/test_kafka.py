@@ -518,7 +518,7 @@ def test_tls_checks_certificates_and_logins(tmp_path):
         for login, options, reason in [
             (f"{USER}:wrong", trusting, "refuses the login.*wrong password"),
             (USER + ":${WORD}", "", "no trusted certificate"),
-            (USER + ":${WORD}", "?ca=/not/there", "ca, cert or key"),
+            (USER + ":${WORD}", "?ca=/not/there", "cannot use the certificates"),
             (USER + ":${WORD}", trusting + "&sasl=NONE", "Unsupported"),
         ]:
             with pytest.raises(ParameterError, match=reason):

@@ -1,4 +1,4 @@
-"""OPC UA against a server of its own: which readings count, and what cannot be had.
+"""OPC UA against a real server: which readings are learned, and which errors there are.
 
 The tests of `SourceContract` do not apply: they read messages again, and a polled server has only
 the newest of each node.

@@ -12,8 +12,10 @@ from streamlstm import ForecasterFleet, LSTMForecaster
 from streamlstm.errors import InputError, ParameterError
 from streamlstm.fleets.shared import NEVER
 from streamlstm.kernels import rules
-from streamlstm.kernels.forecaster.entries import judge, look_out
-from streamlstm.kernels.layout import CLOCK, network_views, past_views, series_views, work_views
+from streamlstm.kernels.forecaster.layout import series_views, work_views
+from streamlstm.kernels.forecaster.learn import learn_tick
+from streamlstm.kernels.forecaster.predict import prefetch_forecasts
+from streamlstm.kernels.layout import CLOCK, network_views, replay_buffer_views
 from streamlstm.kernels.network import update
 from streamlstm.snapshots import Snapshots
 
@@ -63,13 +65,13 @@ class Opened:
         self.net = network_views(network.kind, settings, self.weights, memory, scratch, clock)
         series = (np.array(b) for b in (model._stats, model._errors, model._history))
         self.series = series_views(*series, clock, shape)
-        self.past = past_views(np.array(model._past), network.settings)
+        self.past = replay_buffer_views(np.array(model._past), network.settings)
         self.work = work_views(np.array(model._work), shape)
 
-    def judge(self, y):
+    def learn(self, y):
         """The forecast, and the gradient of the tick's loss if it has one."""
         forecast, clock = np.empty(1), self.net.clock
-        judge(forecast, NO_BOUNDS, NONE, y, NONE, self.work, self.net, self.series, self.past)
+        learn_tick(forecast, NO_BOUNDS, NONE, y, NONE, self.work, self.net, self.series, self.past)
         gradient = None
         if clock[CLOCK.labelled]:
             rules.gradient(self.net.rule, self.net, 1)
@@ -77,27 +79,27 @@ class Opened:
         clock[CLOCK.labelled] = clock[CLOCK.unlearned] = 0
         return forecast[0], gradient
 
-    def look_out(self):
+    def prefetch(self):
         if self.net.clock[CLOCK.values]:
-            look_out(self.work, self.net, self.series, self.past)
+            prefetch_forecasts(self.work, self.net, self.series, self.past)
 
 
 def test_weights_move_along_the_mean_of_the_gradients():
-    """Round by round in Python: all judge, one update, all look out."""
+    """In Python: gradients of all streams, one update, forecasts of all streams."""
     model, values = small(season=None, drift=False), values_of()
     fleet, common = shared(model), Opened(model)
     streams = [Opened(model, common.weights) for _ in range(S)]
     for t, row in enumerate(values[:40]):
         keys = [s for s in range(S) if (t + s) % 4]
-        judged = [streams[s].judge(row[s]) for s in keys]
-        gradients = [gradient for _, gradient in judged if gradient is not None]
+        learned = [streams[s].learn(row[s]) for s in keys]
+        gradients = [gradient for _, gradient in learned if gradient is not None]
         if gradients:
             common.net.scratch.grads[:] = np.mean(gradients, axis=0)
             update(common.net)
         for s in keys:
-            streams[s].look_out()
+            streams[s].prefetch()
         made = fleet.learn_many(keys, row[keys])[:, 0]
-        expected = [forecast for forecast, _ in judged]
+        expected = [forecast for forecast, _ in learned]
         assert np.allclose(made, expected, rtol=1e-5, atol=1e-5, equal_nan=True)
     weights = fleet[0]._network.weights
     moved = np.abs(weights - model._network.weights).max()

@@ -1,9 +1,9 @@
 """The CUDA kernels under Numba's simulator, against the CPU; `test_cuda` runs this file.
 
-What rounds in float32 on the device rounds in float64 on the CPU, but for the network, and sums are
-added up in another order. So numbers of the same meaning agree to 1e-4 of the largest of their
-kind, forecasts to 1e-5 of a usual change; what is wrong by more has another formula. Sizes are
-tiny: the simulator runs a thread of Python for each thread of a block.
+The device computes in float32 what the CPU, except for the network, computes in float64, and adds
+up sums in another order. So arrays agree to 1e-4 of their largest number and forecasts to 1e-5 of a
+usual change; a larger difference means another formula. Sizes are tiny, because the simulator runs
+a Python thread for each thread of a block.
 """
 
 import copy
@@ -12,32 +12,50 @@ import sys
 
 import numpy as np
 import pytest
+from numba.cuda.simulator import kernel as simulator
 
 from streamlstm import ForecasterFleet, LSTMForecaster
 from streamlstm.errors import ParameterError, SnapshotError
 from streamlstm.fleets import cuda as cuda_streams
 from streamlstm.fleets.cuda import CudaStreams
 from streamlstm.forecaster import NO_BOUNDS, NO_PLACES
-from streamlstm.kernels.cuda.kernels import Tile
-from streamlstm.kernels.forecaster import entries as cpu
+from streamlstm.kernels.cuda import network as cuda_network
+from streamlstm.kernels.cuda import series as cuda_series
+from streamlstm.kernels.cuda.shared import Tile
+from streamlstm.kernels.forecaster.layout import work_views
+from streamlstm.kernels.forecaster.learn import learn_ticks, learn_value
+from streamlstm.kernels.forecaster.predict import fill_path, prefetch_forecasts
 from streamlstm.kernels.layout import (
     CLOCK,
     layer_tape,
     memory_views,
     network_views,
-    past_views,
+    replay_buffer_views,
     weights_views,
-    work_views,
 )
 from streamlstm.kernels.network import update
 from streamlstm.snapshots import snapshot
 
-TINY = Tile(streams=4, units=3, each=2, depth=5)
+TINY = Tile(streams=4, units=3, per_thread=2, depth=5)
+
+
+class RunningKernel:
+    """`cuda` as the running kernel has it."""
+
+    def __getattr__(self, name):
+        return getattr(simulator._get_kernel_context(), name)
+
+
+@pytest.fixture(autouse=True)
+def _simulated_parts(monkeypatch):
+    """The simulator replaces `cuda` in the modules of kernels, not in those of their parts."""
+    monkeypatch.setattr(cuda_network, "cuda", RunningKernel())
+    monkeypatch.setattr(cuda_series, "cuda", RunningKernel())
 
 
 @pytest.fixture(autouse=True)
 def _quick_turns():
-    """The simulator polls its threads, which wait for their turn."""
+    """Switch threads more often: the simulator polls threads that wait for their turn."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-4)
     yield
@@ -69,20 +87,20 @@ def none(count):
 
 
 def opened(model, horizon=1):
-    """A forecaster's views, for the parts of kernels to be called from Python, uncompiled."""
+    """Views of a forecaster, to call parts of kernels from Python, uncompiled."""
     network, series = model._network, model._series
     net = network_views(network.kind, *network.buffers)
     work = work_views(model._work_for(horizon), series.shape)
-    return work, net, series, past_views(model._past, network.settings)
+    return work, net, series, replay_buffer_views(model._past, network.settings)
 
 
 def on_the_cpu(singles, rows, ys, horizon=1, features=None):
-    """What a fleet of forecasters does: to compile that takes longer than all of these tests."""
+    """What a fleet of forecasters does, uncompiled: to compile it takes longer than these tests."""
     forecasts = np.empty((len(rows), horizon))
     for n, (row, y) in enumerate(zip(rows, ys, strict=True)):
         table = {name: column[n : n + 1] for name, column in (features or {}).items()}
         singles[row]._add_features(list(table))
-        cpu.learn_ticks(
+        learn_ticks(
             forecasts[n : n + 1], NO_BOUNDS, NO_PLACES, np.array([y]),
             singles[row]._columns.matrix(table, 1), np.empty(0), *opened(singles[row], horizon),
         )  # fmt: skip
@@ -90,7 +108,7 @@ def on_the_cpu(singles, rows, ys, horizon=1, features=None):
 
 
 def both(model, values, usual=1.0, **options):
-    """Forecasters on the CPU and streams that learned the same, their forecasts compared."""
+    """Forecasters on the CPU, and streams that learned the same; compares their forecasts."""
     S = values.shape[1]
     singles, streams = [copy.deepcopy(model) for _ in range(S)], CudaStreams(model, **options)
     rows = np.arange(S)
@@ -101,12 +119,12 @@ def both(model, values, usual=1.0, **options):
 
 
 def compare(ours, theirs, usual=1.0):
-    """Forecasts: see above."""
+    """Compare forecasts."""
     np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-5 * usual)
 
 
 def state(model):
-    """Everything that a stream has learned and will go on with, by name."""
+    """All state of a stream, by name."""
     network, series = model._network, model._series
     s, cell = network.settings, network.kind[0]
     memory = memory_views(cell, network.memory, s)
@@ -121,7 +139,7 @@ def state(model):
         "state": network.states[0],
         "output": memory.output,
         "clock": network.clock[: CLOCK.values + 1],
-        "sane": series.sane[-1:],
+        "clipped": series.clipped[-1:],
         "forecast": series.intervals.forecasts,
     }
 
@@ -153,7 +171,7 @@ def test_large_values_with_small_changes():
 
 
 def test_spikes_count_until_they_last():
-    """Beyond 100 usual deviations, once 30 values are known: see `scaling`."""
+    """Deviations of more than 100 usual ones, after 30 values: see `scaling`."""
     values = values_of(46, 1)
     values[33] += 1e4
     values[37:] += 1e4
@@ -183,7 +201,7 @@ def test_ragged_rounds_with_repeated_rows_and_growing_room():
     rows = np.flatnonzero(came)
     ahead = np.empty((rows.size, 3))
     for path, row in zip(ahead, rows, strict=True):
-        cpu.forecast(path, *opened(singles[row], 3)[:3], none(0))
+        fill_path(path, *opened(singles[row], 3)[:3], none(0))
     compare(streams.forecast(rows, 3), np.nan_to_num(ahead))
     streams.begin(rows[-1:])
     assert np.array_equal(streams.forecast(rows[-1:], 2), [[0.0, 0.0]])
@@ -192,7 +210,7 @@ def test_ragged_rounds_with_repeated_rows_and_growing_room():
 
 @pytest.mark.parametrize("weights", ["private", "shared"])
 def test_features_come_late_are_missing_and_infinite(weights):
-    """For shared weights a single stream says what is right."""
+    """With shared weights, compared with a single stream."""
     S = 2 if weights == "private" else 1
     model, rows = small(hidden_size=3), np.arange(S)
     singles = [copy.deepcopy(model) for _ in range(S)]
@@ -212,7 +230,7 @@ def test_features_come_late_are_missing_and_infinite(weights):
 
 
 def test_a_stream_is_taken_and_put_back():
-    """Taken it goes on by itself, as a stream of the CPU; put, as one of the device."""
+    """Once taken it learns on the CPU; put back it learns on the device."""
     values = values_of(12, 2)
     singles, streams = both(small(), values[:8], block=7)
     taken = streams.take(0)
@@ -241,7 +259,7 @@ def test_averages_that_fade_do_not_become_denormal():
 
 
 class SharedOnTheCPU:
-    """Forecasters whose gradients are averaged, by the CPU's own code: see `forecaster`."""
+    """Forecasters that learn with the mean of their gradients, on the CPU."""
 
     def __init__(self, model, S):
         self.models = [copy.deepcopy(model) for _ in range(S)]
@@ -256,12 +274,12 @@ class SharedOnTheCPU:
         for n, (row, y) in enumerate(zip(rows, ys, strict=True)):
             work, net, series, past = views = self.views[1 + row]
             if net.clock[CLOCK.values]:
-                cpu.forecast(forecasts[n], work, net, series, none(0))
+                fill_path(forecasts[n], work, net, series, none(0))
             elif not np.isfinite(y):
                 continue
             came.append(views)
             updates = net.clock[CLOCK.updates]
-            cpu.absorb(net, series, past, y, nothing)
+            learn_value(net, series, past, y, nothing)
             if net.clock[CLOCK.updates] > updates:
                 grads.append(net.scratch.grads.copy())
         if grads:
@@ -270,7 +288,7 @@ class SharedOnTheCPU:
         for _, net, *_ in self.views:
             net.weights.params[:] = of_all.weights.params
         for views in came:
-            cpu.look_out(*views)
+            prefetch_forecasts(*views)
         return forecasts
 
 
@@ -328,7 +346,7 @@ def test_a_stream_that_is_spoilt_leaves_the_others_untouched():
 
 
 def test_a_fleet_on_the_device_answers_as_on_the_cpu(monkeypatch, tmp_path):
-    """Keys, repeated and new ones, a stream that leaves and comes back, a copy by pickle."""
+    """With repeated and new keys, a stream that leaves and comes back, and a copy by pickle."""
     monkeypatch.setattr(cuda_streams, "TILE", TINY)
     fleet = ForecasterFleet(small(hidden_size=2, window=3), device="cuda")
     single, values = small(hidden_size=2, window=3), values_of(12, 1)[:, 0]

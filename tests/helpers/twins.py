@@ -1,18 +1,18 @@
-"""Forecasters next to their reference."""
+"""Forecasters and their twins."""
 
 import numpy as np
 from kernel_calls import twin
-from reference.networks import Forecaster
+from reference.forecaster import Forecaster
 
 from streamlstm.kernels.layout import CLOCK
 from streamlstm.kernels.loss import LOSSES
 
-# Float32 in the network against float64. A replayed absolute error changes its gradient by a leap.
+# Float32 in the network against float64. With replay, the gradient of an absolute error jumps.
 ROUNDING = {"fast": 1e-4, "accurate": 1e-3}
 
 
 def forecaster_twin(model, capacity=5000) -> Forecaster:
-    """The reference of a forecaster that has not learned yet but knows its features."""
+    """The twin of a forecaster that knows its features but has not learned yet."""
     loss = {number: name for name, number in LOSSES.items()}[model._network.settings.loss]
     network = twin(model._network, loss, model.optimizer, capacity)
     return Forecaster(network, model.seasons_, model.horizon, len(model._columns.index))
@@ -21,7 +21,7 @@ def forecaster_twin(model, capacity=5000) -> Forecaster:
 def disagreement(model, values, features=(), ahead=15, **twin_arguments):
     """Largest difference between a model and its twin, in mean absolute changes.
 
-    Of the network's outputs and, at every fifth tick, of forecasts of `ahead` ticks, every other
+    Compares the network's outputs and, at every fifth tick, forecasts of `ahead` ticks; every other
     time with the features that will arrive.
     """
     columns = np.reshape(features, (values.size, -1))

@@ -1,4 +1,4 @@
-"""What a new process imports, and that it says when it compiles."""
+"""A new process imports what it needs and no more, and announces compilations."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def kernels():
 
 
 def test_warmup_compiles_everything_a_model_calls():
-    """Whatever a model calls after it finds its kernel compiled, or loaded from the cache."""
+    """After it, every kernel that a model calls is compiled already, or loaded from the cache."""
     script = """
 import sys
 sys.argv = ["streamlstm", "warmup"]

@@ -134,7 +134,7 @@ def streams(draw):
 
 
 def stored(bars):
-    """As they go on from a snapshot."""
+    """Bars restored from a snapshot."""
     encoder = Encoder()
     node = json.loads(json.dumps(encoder.value(bars.state())))
     return restored(bars, Decoder(memoryview(b"".join(encoder.arrays))).value(node))
@@ -159,7 +159,7 @@ def test_any_batches_give_the_bars_of_the_reference(stream, every, cuts, resumed
     for start, stop in pairwise(edges):
         if resumed is not None:
             bars, before = resumed(bars), bars
-            before.update(stream)  # which is no concern of the other's
+            before.update(stream)  # must not change the restored one
         made.append(bars.update(stream.part(start, stop)))
     expected, too_late = twin(stream, every)
     assert rows(made) == expected
