@@ -162,7 +162,7 @@ class SeriesModel(OnlineModel):
             (replay_buffer_views(self._past, self._network.settings), old_past),
         ]:
             grow(larger, smaller)
-        grown.clipped[:] = old.sane
+        grown.clipped[:] = old.clipped
         grown.features[: old.features.size] = old.features
         grown.features[old.features.size :] = np.nan
         grown.rls.deviations[:] = old.rls.deviations
