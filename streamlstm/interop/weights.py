@@ -134,7 +134,7 @@ def _load(model: FeatureModel, weights: Mapping[str, Any], names: Sequence[Hasha
         layer.b[: columns - extra] += b_hh[: columns - extra]
         layer.b[columns:] = b_hh[columns - extra :]
     network.head.w[:], network.head.b[:] = arrays["head.weight"], arrays["head.bias"]
-    model._begin()
+    model._begin_sequence()
     network.clock[[CLOCK.unlearned, CLOCK.labelled, CLOCK.updates]] = 0
 
 

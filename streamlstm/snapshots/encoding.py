@@ -25,7 +25,7 @@ _PLAIN = {type(None), bool, int, str}  # of these JSON keeps the type
 # By name of the class.
 _MODULES = {
     "Blocks": "streamlstm.replays.blocks",
-    "Columns": "streamlstm.model.features",
+    "Columns": "streamlstm.model.columns",
     "DriftWatch": "streamlstm.model.drift",
     "FleetScore": "streamlstm.replays.evaluate",
     "ForecasterFleet": "streamlstm.fleets.fleet",

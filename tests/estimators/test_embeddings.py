@@ -53,7 +53,7 @@ def test_gradients_of_embeddings_equal_finite_differences(parameters):
     model.learn_many({"word": words, "n": n}, y)
     model.learn_one({"word": "blue", "n": 0.3}, 2.0)
     network = model._network
-    grads = network._table_in(network.scratch[: network.weights.size // 3])
+    grads = network._embeddings_in(network.scratch[: network.weights.size // 3])
     numbers = model._columns.vocabularies["word"]
     for word in ("red", "green", "blue", "grey"):
         for column in range(3):
@@ -77,10 +77,10 @@ def test_a_word_that_comes_again_is_updated_once(optimizer):
     model = LSTMRegressor(4, window=4, embedding_size=3, optimizer=optimizer)
     model.learn_many({"word": [*"aaaaaa"]}, [1.0, 5.0, 2.0, 8.0, 4.0, 2.0])
     network = model._network
-    tables = [network._table_in(flat) for flat in weights_views(network.weights)]
+    tables = [network._embeddings_in(flat) for flat in weights_views(network.weights)]
     before = [table[0].copy() for table in tables]
     model.learn_one({"word": "a"}, -20.0)
-    d = network._table_in(network.scratch[: network.weights.size // 3])[0]
+    d = network._embeddings_in(network.scratch[: network.weights.size // 3])[0]
     grads = network.scratch[: network.weights.size // 3]
     d = d * min(1.0, 1.0 / np.linalg.norm(grads.astype(np.float64)))
     first, second = {
