@@ -1,17 +1,17 @@
-"""Whether a directory of snapshots belongs to the run that opens it."""
+"""Check that a directory of snapshots belongs to the run that opens it."""
 
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import ParameterError
 
-SECONDS = 10.0  # between snapshots, where no number of ticks is given
+SECONDS = 10.0  # between snapshots, unless a number of ticks is given
 
 
 def check_run(directory: Path, held: Any, names: set[str], options: dict[str, Any]) -> None:
-    """Raise a ParameterError if a directory holds something else, or a run with other options.
+    """Raise a ParameterError unless a directory holds a run with the same options.
 
-    held: the position of its newest snapshot; names: of what such a run has there.
+    held: the position in its newest snapshot; names: the keys that the position of such a run has.
     """
     if not isinstance(held, dict) or held.keys() != names:
         refuse(directory, "snapshots of something else")

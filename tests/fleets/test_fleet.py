@@ -372,16 +372,16 @@ def test_a_snapshot_is_of_one_moment_whatever_comes_while_it_is_copied(tmp_path,
             fleet_copy.copy_for(0)
 
     learn_hour([3, 3, 4], 61)
-    assert sorted(fleet_copy.waiting) == [0, 1, 2, 5, 6, 7, 8]
+    assert sorted(fleet_copy.pending) == [0, 1, 2, 5, 6, 7, 8]
     copy_one()
-    assert len(fleet_copy.waiting) == 6
+    assert len(fleet_copy.pending) == 6
     fleet.reset(0)
     del fleet[1]
     fleet[2] = fleet[5]
     learn_hour(["new", 0, 2], 62)
     copy_one()
     learn_hour([6], 63, {"wind": [1.0]})
-    assert not fleet_copy.waiting, "a feature changes all streams"
+    assert not fleet_copy.pending, "a feature changes all streams"
     for hour in range(64, 70):
         learn_hour([0, *range(2, 9)], hour)
     file.write_file(tmp_path / "fleet.snapshot", copied.pieces(at_once=False))
@@ -439,7 +439,7 @@ def test_a_copy_that_fails_holds_up_nobody(tmp_path, monkeypatch):
             snapshots.save(fleet, wait=False)
             with pytest.raises(ZeroDivisionError):
                 snapshots.finish()
-        assert not any(each.waiting for each in fleet._streams._copies)
+        assert not any(each.pending for each in fleet._streams._copies)
         learn(fleet, [1], 1)
         assert snapshots.save(fleet).name == "00000001.snapshot"
         assert same(snapshots.load().model, fleet)
@@ -458,12 +458,12 @@ def test_a_snapshot_waits_for_a_stream_that_another_thread_copies(tmp_path):
         return copied._encoder.value(model)
 
     copied._streams_copy._copy = when_told
-    (last,) = copied._streams_copy.waiting
+    (last,) = copied._streams_copy.pending
     learner = threading.Thread(target=learn, args=(fleet, [last], 1))
     writer = threading.Thread(target=lambda: file.write_file(path, copied.pieces(at_once=False)))
     learner.start()
     assert begun.wait(20)
-    assert not copied._streams_copy.waiting
+    assert not copied._streams_copy.pending
     writer.start()
     writer.join(0.2)
     assert writer.is_alive()
@@ -498,7 +498,7 @@ def test_a_process_may_fork_while_a_snapshot_is_copied(tmp_path, monkeypatch):
         if child == 0:
             signal.alarm(20)  # ends the child
             alike = np.array_equal(fleet.forecast(1), expected)
-            os._exit(0 if alike and gc.isenabled() and not copy_of._streams_copy.waiting else 1)
+            os._exit(0 if alike and gc.isenabled() and not copy_of._streams_copy.pending else 1)
         assert len(copied) < 40, "it is not done"
         assert os.waitpid(child, 0)[1] == 0
     assert len(copied) == 40
@@ -514,7 +514,7 @@ def test_no_process_forks_while_the_thread_holds_the_fleet():
     fleet, held = ForecasterFleet(small(preset="fast", season=12)), []
     learn(fleet, range(3), 0)
     copy_of = snapshot.ModelCopy(fleet, None)
-    copy_of._streams_copy.waiting = Watched(copy_of._streams_copy.waiting)
+    copy_of._streams_copy.pending = Watched(copy_of._streams_copy.pending)
     deque(copy_of.pieces(at_once=False), maxlen=0)
     assert held == [(True, True)]
 

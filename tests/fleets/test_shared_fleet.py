@@ -10,7 +10,7 @@ from streams import S, values_of
 
 from streamlstm import ForecasterFleet, LSTMForecaster
 from streamlstm.errors import InputError, ParameterError
-from streamlstm.fleets.shared import NEVER
+from streamlstm.fleets.shared import ENDLESS_STRIDE
 from streamlstm.kernels import rules
 from streamlstm.kernels.forecaster.entries import judge, look_out
 from streamlstm.kernels.layout import CLOCK, network_views, past_views, series_views, work_views
@@ -58,7 +58,7 @@ class Opened:
     def __init__(self, model, weights=None):
         network, shape = model._network, model._shape
         settings, own, memory, scratch, clock = (np.array(b) for b in network.buffers)
-        settings[:] = network.settings._replace(stride=NEVER)
+        settings[:] = network.settings._replace(stride=ENDLESS_STRIDE)
         self.weights = own if weights is None else weights
         self.net = network_views(network.kind, settings, self.weights, memory, scratch, clock)
         series = (np.array(b) for b in (model._stats, model._errors, model._history))

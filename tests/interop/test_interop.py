@@ -171,7 +171,7 @@ def without(weights, name):
     [
         (lambda w: without(w, "rnn.bias_hh_l0"), "missing: rnn.bias_hh_l0"),
         (lambda w: without(w, "rnn.weight_ih_l0"), "missing: rnn.weight_ih_l0"),
-        (lambda w: w | {"rnn.weight_ih_l1": 1.0}, "does not have: rnn.weight_ih_l1"),
+        (lambda w: w | {"rnn.weight_ih_l1": 1.0}, "has no weights named rnn.weight_ih_l1"),
         (lambda w: w | {"head.weight": np.zeros((2, 8))}, r"shape \(1, 8\), got \(2, 8\)"),
         (lambda w: w | {"rnn.weight_ih_l0": np.zeros((32, 4))}, r"\(32, 3\), got \(32, 4\)"),
         (lambda w: w | {"head.bias": [np.nan]}, "head.bias holds values that are not finite"),
@@ -246,7 +246,7 @@ def test_a_model_from_torch_goes_on_learning():
         (lambda nn: (nn.GRU(3, 8, 2, dropout=0.5), nn.Linear(8, 1)), {}, "dropout=0.5"),
         (lambda nn: (nn.GRU(3, 8), nn.Linear(8, 2)), {}, "one output"),
         (lambda nn: (nn.GRU(3, 8), nn.Linear(7, 1)), {}, r"\(1, 8\), got \(1, 7\)"),
-        (lambda nn: (nn.GRU(3, 8), nn.Linear(8, 1)), {"scaling": True}, "scaling cannot be chosen"),
+        (lambda nn: (nn.GRU(3, 8), nn.Linear(8, 1)), {"scaling": True}, "scaling cannot be given"),
     ],
 )
 def test_other_modules_are_refused(make, parameters, message):
@@ -257,7 +257,7 @@ def test_other_modules_are_refused(make, parameters, message):
 
 
 def test_a_model_without_features_cannot_leave():
-    with pytest.raises(ParameterError, match="knows no features"):
+    with pytest.raises(ParameterError, match="has no features"):
         LSTMRegressor().to_torch()
 
 
@@ -329,7 +329,7 @@ def test_keras_and_torch_get_the_same_weights_from_a_scaled_model(cell):
                 keras.layers.GRU(4),
                 keras.layers.Dense(1),
             ),
-            "of as many units",
+            "same number of units",
         ),
         (
             lambda keras: stacked(keras, keras.layers.LSTM(8), keras.layers.Dense(1, "relu")),
