@@ -18,7 +18,8 @@ from streamlstm import LSTMForecaster
 from streamlstm.errors import StreamLSTMError
 from streamlstm.fleets.cuda import CudaStreams
 from streamlstm.forecaster import NO_PLACES
-from streamlstm.kernels.cuda import kernels
+from streamlstm.kernels.cuda.device import check_device, cuda
+from streamlstm.kernels.cuda.shared import step_shared
 
 OWN, SHARED = (16_384, 32), (100_000, 64)  # streams, H
 ROUNDS, WARM = 20, 25  # the window is 20 ticks
@@ -43,17 +44,17 @@ def streams_of(S: int, H: int, weights: str) -> tuple[CudaStreams, Callable[[], 
 
 def seconds(call: Callable[[], object], calls: int = 1) -> float:
     """Of one of several calls in turn, the device's work included."""
-    kernels.cuda.synchronize()
+    cuda.synchronize()
     start = time.perf_counter()
     for _ in range(calls):
         call()
-    kernels.cuda.synchronize()
+    cuda.synchronize()
     return (time.perf_counter() - start) / calls
 
 
 def copy_of(size: int) -> Callable[[], object]:
     """A call that reads and writes so many bytes each."""
-    source, target = (kernels.cuda.device_array(size // 4, np.float32) for _ in range(2))
+    source, target = (cuda.device_array(size // 4, np.float32) for _ in range(2))
     return lambda: target.copy_to_device(source)
 
 
@@ -79,14 +80,14 @@ def cudnn_step(S: int, H: int, inputs: int) -> Callable[[], object]:
 def main() -> None:
     """Time both."""
     try:
-        kernels.check_device()
+        check_device()
     except StreamLSTMError as error:
         sys.exit(f"cuda_fleet: {error}")
     (S, H), (S2, H2) = OWN, SHARED
     streams, learn = streams_of(S, H, "private")
     shared, learn_shared = streams_of(S2, H2, "shared")
-    rows, tile = kernels.cuda.to_device(np.arange(S2)), shared._tile
-    kernel = kernels.step_shared(tile)[-(-S2 // tile.streams), tile.threads]
+    rows, tile = cuda.to_device(np.arange(S2)), shared._tile
+    kernel = step_shared(tile)[-(-S2 // tile.streams), tile.threads]
 
     def step() -> None:
         kernel(shared._streams, shared._weights, rows)
@@ -103,7 +104,7 @@ def main() -> None:
         mine, its = (harness.Figures([pair[n] * 1e6 for pair in taken]) for n in range(2))
         lines.append([name, str(mine), peer, str(its), f"{mine.ratio_to(its):.2f}"])
         data[name] = taken
-    device = kernels.cuda.get_current_device().name
+    device = cuda.get_current_device().name
     title = f"Streams on {device!s}, microseconds, host and device: median (min-max), and ratio"
     harness.report("cuda_fleet", title, ["what", "ours", "peer", "its", "ratio"], lines[:2], data)
     print(f"{lines[2][0]}: {lines[2][1]}")

@@ -18,7 +18,11 @@ import numpy as np
 
 from streamlstm.fleets import cuda as cuda_streams
 from streamlstm.fleets.cuda_packing import empty_streams, empty_weights
-from streamlstm.kernels.cuda import kernels
+from streamlstm.kernels.cuda.device import cuda
+from streamlstm.kernels.cuda.layout import Rules
+from streamlstm.kernels.cuda.private import learn_private, learning_size
+from streamlstm.kernels.cuda.rows import fill, read_forecasts
+from streamlstm.kernels.cuda.shared import learn_shared, step_shared, update_shared
 
 SIZES, TICKS, FEATURES, BLOCK = (32, 64), 20, 0, 128
 CAPABILITIES = {(8, 0): 164 * 1024, (9, 0): 228 * 1024}  # shared memory of a multiprocessor, bytes
@@ -36,21 +40,21 @@ def signatures() -> dict[str, tuple]:
     """Every kernel with arguments of the types that it is called with."""
     streams, weights = empty_streams(1, 1, 6, 1), empty_weights(1, 1, 6)
     single = np.float32(0.0)
-    rules = kernels.Rules(0, 0, single, single, single, single)
+    rules = Rules(0, 0, single, single, single, single)
     matrix, row = np.zeros((1, 1), np.float32), np.zeros(1, np.float32)
     rows, counts = np.zeros(1, np.int64), np.zeros(1, np.int32)
     learn = streams, weights, rows, matrix, rules
     return {
-        "learn_private, staged": (kernels.learn_private(True), (matrix, *learn)),
-        "learn_private": (kernels.learn_private(False), (matrix, *learn)),
-        "learn_shared": (kernels.learn_shared, (matrix, matrix, counts, *learn)),
+        "learn_private, staged": (learn_private(True), (matrix, *learn)),
+        "learn_private": (learn_private(False), (matrix, *learn)),
+        "learn_shared": (learn_shared, (matrix, matrix, counts, *learn)),
         "update_shared": (
-            kernels.update_shared,
+            update_shared,
             (weights, counts, matrix, counts, row, counts, rules),
         ),
-        "step_shared": (kernels.step_shared(cuda_streams.TILE), (streams, weights, rows)),
-        "issued": (kernels.issued, (matrix, streams, rows)),
-        "fill": (kernels.fill, (matrix, row, rows)),
+        "step_shared": (step_shared(cuda_streams.TILE), (streams, weights, rows)),
+        "read_forecasts": (read_forecasts, (matrix, streams, rows)),
+        "fill": (fill, (matrix, row, rows)),
     }
 
 
@@ -60,7 +64,7 @@ def compiled(name: str, capability: tuple[int, int]) -> str:
     signature = numba.void(*map(numba.typeof, arguments))
     device = mock.Mock(compute_capability=capability)
     with mock.patch("numba.cuda.dispatcher.get_current_device", return_value=device):
-        return kernels.cuda.compile_ptx(kernel.py_func, signature, cc=capability)[0]
+        return cuda.compile_ptx(kernel.py_func, signature, cc=capability)[0]
 
 
 def ptxas() -> str:
@@ -98,7 +102,7 @@ def dynamic(name: str, H: int) -> tuple[int, int]:
     """Threads and bytes of dynamic shared memory that `CudaStreams` launches a kernel with."""
     if name.startswith("learn"):
         staged = name.endswith("staged")
-        return BLOCK, kernels.learning_size(H, 6 + FEATURES, TICKS, BLOCK, staged)
+        return BLOCK, learning_size(H, 6 + FEATURES, TICKS, BLOCK, staged)
     if name == "update_shared":
         return 4 * BLOCK, 16 * BLOCK
     return (cuda_streams.TILE.threads if name == "step_shared" else BLOCK), 0

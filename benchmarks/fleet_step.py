@@ -19,9 +19,9 @@ from streamlstm import ForecasterFleet, LSTMForecaster
 from streamlstm.fleets import rounds
 from streamlstm.kernels.cells import CELLS
 from streamlstm.kernels.fleets.private import network_at
-from streamlstm.kernels.fleets.shared import ITEM, SPOTS, TICK, move_together
+from streamlstm.kernels.fleets.shared import ITEMSIZE, SLOT_SIZE, TICK, lstm_group_step
 from streamlstm.kernels.jit import jit_apart, jit_parallel
-from streamlstm.kernels.linear import TOGETHER, copy
+from streamlstm.kernels.linear import ROW_BLOCK, copy
 from streamlstm.kernels.rules import RULES
 from streamlstm.kernels.views import row
 
@@ -30,25 +30,25 @@ KIND = CELLS["lstm"].CELL, RULES["tbptt"].RULE
 
 
 @jit_apart
-def advance_some(first, last, xs, rows, table, sizes, scratch, spots):
+def advance_some(first, last, xs, rows, table, sizes, scratch, slots):
     """The network of the first stream tells where in `scratch` all have their inputs."""
     k, count = rows[first], last - first
     net = network_at(KIND, table[k], sizes[k], scratch[0])
-    x = (net.scratch.x.ctypes.data - scratch.ctypes.data) // ITEM
+    x = (net.scratch.x.ctypes.data - scratch.ctypes.data) // ITEMSIZE
     for n in range(count):
-        spots[n, TICK] = first + n
+        slots[n, TICK] = first + n
         copy(row(scratch[n], x, xs.shape[1]), xs[first + n])
-    move_together(net, rows, table, sizes, scratch, spots, count)
+    lstm_group_step(net, rows, table, sizes, scratch, slots, count)
 
 
 @jit_parallel
-def advance_all(xs, rows, table, sizes, scratch, spots):
-    C, S = spots.shape[0], rows.size
+def advance_all(xs, rows, table, sizes, scratch, slots):
+    C, S = slots.shape[0], rows.size
     for c in numba.prange(C):
-        mine = slice(c * TOGETHER, (c + 1) * TOGETHER)
-        for first in range(c * TOGETHER, S, C * TOGETHER):
-            last = min(first + TOGETHER, S)
-            advance_some(first, last, xs, rows, table, sizes, scratch[mine], spots[c])
+        mine = slice(c * ROW_BLOCK, (c + 1) * ROW_BLOCK)
+        for first in range(c * ROW_BLOCK, S, C * ROW_BLOCK):
+            last = min(first + ROW_BLOCK, S)
+            advance_some(first, last, xs, rows, table, sizes, scratch[mine], slots[c])
 
 
 def ours(H: int, threads: int) -> peers.Call:
@@ -56,12 +56,12 @@ def ours(H: int, threads: int) -> peers.Call:
     fleet = ForecasterFleet(model, "shared", threads=threads)
     fleet.learn_many(range(STREAMS), np.zeros(STREAMS), np.zeros((STREAMS, 2)))
     streams = fleet._streams
-    scratch, _ = streams._room(threads * TOGETHER, 1)
-    rows, spots = np.arange(STREAMS), np.empty((threads, TOGETHER, SPOTS), np.int64)
+    scratch, _ = streams._room(threads * ROW_BLOCK, 1)
+    rows, slots = np.arange(STREAMS), np.empty((threads, ROW_BLOCK, SLOT_SIZE), np.int64)
     xs = np.random.default_rng(0).normal(size=(STREAMS, peers.FEATURES)).astype(np.float32)
     assert model._network.settings.input_size + 2 == peers.FEATURES
     return lambda: rounds.run(
-        advance_all, threads, xs, rows, streams._table, streams._sizes, scratch, spots
+        advance_all, threads, xs, rows, streams._table, streams._sizes, scratch, slots
     )
 
 

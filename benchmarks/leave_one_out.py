@@ -31,8 +31,8 @@ SETTINGS: dict[str, dict[str, dict[str, object]]] = {
     "squared errors": {"least_squares": {"HUBER": (np.inf,) * 5}, "committee": {"GATE_HUBER": 1e9}},
     "thresholds 0.3": {"least_squares": {"HUBER": (0.3, 0.3, 0.3, 0.3, 0.3)}},
     "thresholds 1": {"least_squares": {"HUBER": (1.0, 1.0, 1.0, 1.0, 1.0)}},
-    "profiles 0.5, 0.1": {"entries": {"PROFILE_RATES": (0.5, 0.1)}},
-    "profiles 0.2, 0.02": {"entries": {"PROFILE_RATES": (0.2, 0.02)}},
+    "profiles 0.5, 0.1": {"history": {"PROFILE_RATES": (0.5, 0.1)}},
+    "profiles 0.2, 0.02": {"history": {"PROFILE_RATES": (0.2, 0.02)}},
 }
 
 

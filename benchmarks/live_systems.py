@@ -226,7 +226,7 @@ class Kafka(System):
     server: KafkaServer
 
     def __enter__(self) -> "Kafka":
-        streamlstm_connectors.brokers.kafka.WAIT = 1
+        streamlstm_connectors.brokers.kafka.MAX_FETCH_WAIT_MS = 1
         self.server = KafkaServer()
         self.server.client().make("echo")
         return self

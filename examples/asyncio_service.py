@@ -1,7 +1,9 @@
-"""Forecasts in an asyncio service: ticks come and go on its event loop, learning is in a thread.
+"""Forecasts in an asyncio service: the event loop handles ticks and forecasts, a thread learns.
 
-Run with `python examples/asyncio_service.py`; it prints a forecast for each tick of three pumps,
-and how long the loop was kept from other work. Ctrl-C ends it, as does `--ticks N`.
+Run with `python examples/asyncio_service.py`. It prints a forecast for each tick of three pumps
+and, at the end, how long the loop was kept from other work. Stop it with Ctrl-C or `--ticks N`.
+With `--metrics-port 9000`, which needs `pip install 'streamlstm[prometheus]'`, Prometheus finds the
+counters of the run at http://localhost:9000/metrics.
 """
 
 import argparse
@@ -10,16 +12,16 @@ import contextlib
 import math
 import random
 
-from streamlstm import ForecasterFleet, LSTMForecaster
+from streamlstm import ForecasterFleet, LiveRun, LSTMForecaster
 from streamlstm.live import Fields
 from streamlstm.live.iterable import IterableSource
-from streamlstm.live.run import LiveRun
+from streamlstm.live.metrics import collector
 
-SECONDS = 5.0  # for whoever takes the forecasts
+TIMEOUT = 5.0  # seconds that the sink waits for somebody to take forecasts
 
 
 async def readings(pause=0.01):
-    """Stands for your source: a client's messages, a queue, a web socket."""
+    """Yield ticks, as your source would: a client's messages, a queue, a web socket."""
     n = 0
     while True:
         for pump, size in [("north", 1), ("south", 5), ("west", 20)]:
@@ -29,33 +31,31 @@ async def readings(pause=0.01):
 
 
 class QueueSink:
-    """Hands forecasts to an asyncio queue, a batch at a time; while it is full, learning waits."""
+    """Puts forecasts into an asyncio queue, a batch at a time; while it is full, learning waits."""
 
     def __init__(self, queue, loop):
         self._queue = queue
         self._loop = loop
 
     def open(self):
-        """Nothing to connect."""
+        """There is nothing to connect."""
 
     def write(self, batch, forecasts, bounds):
         """Put a list of (id, key, forecasts)."""
         rows = [*zip(batch.ids, batch.keys, forecasts.tolist(), strict=True)]
         putting = asyncio.run_coroutine_threadsafe(self._queue.put(rows), self._loop)
         try:
-            putting.result(SECONDS)
+            putting.result(TIMEOUT)
         except TimeoutError as error:
             putting.cancel()
-            raise ConnectionError("nobody takes the forecasts") from error  # tried again
+            raise ConnectionError("nobody takes the forecasts") from error  # LiveRun tries again
 
     def close(self):
-        """Nothing to let go."""
+        """There is nothing to disconnect."""
 
 
-async def forecasts_of(source, model, **options):
-    """Forecasts as they are made, for `async for`; to leave it ends the run."""
-    loop, queue = asyncio.get_running_loop(), asyncio.Queue(10)
-    run = LiveRun(model, source, QueueSink(queue, loop), **options)
+async def forecasts_of(run, queue):
+    """Yield forecasts as they are made; leaving the `async for` stops the run."""
 
     async def learn():
         try:
@@ -70,13 +70,22 @@ async def forecasts_of(source, model, **options):
                 yield row
     finally:
         run.stop()
-        while rows is not None:  # the sink may be waiting
+        while rows is not None:  # the sink may be waiting for room in the queue
             rows = await queue.get()
         await learning
 
 
+def serve_metrics(run, port):
+    """Answer GET /metrics, in a thread."""
+    from prometheus_client import CollectorRegistry, start_http_server
+
+    registry = CollectorRegistry()
+    registry.register(collector(run))
+    return start_http_server(port, registry=registry)[0]
+
+
 async def watch(lags, pause=0.005):
-    """Note how late the loop is in coming back, in seconds."""
+    """Note how late the loop wakes up, in seconds."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + pause
@@ -84,31 +93,37 @@ async def watch(lags, pause=0.005):
         lags.append(loop.time() - due)
 
 
-async def serve(ticks=None, state=None, pause=0.01):
-    """Publish forecasts, until so many; returns how late the loop was, sorted."""
-    source = IterableSource(readings(pause), Fields("flow", key="pump"), asyncio.get_running_loop())
+async def serve(ticks=None, state=None, pause=0.01, metrics_port=None):
+    """Print forecasts of so many ticks, or until stopped; return how late the loop was, sorted."""
+    loop, queue = asyncio.get_running_loop(), asyncio.Queue(10)
+    source = IterableSource(readings(pause), Fields("flow", key="pump"), loop)
     model = ForecasterFleet(LSTMForecaster(hidden_size=8, preset="fast", season=None))
-    published, lags = 0, []
+    run = LiveRun(model, source, QueueSink(queue, loop), state, horizon=3)
+    server = None if metrics_port is None else serve_metrics(run, metrics_port)
+    printed, lags = 0, []
     watching = asyncio.create_task(watch(lags))
-    forecasts = forecasts_of(source, model, state=state, horizon=3)
-    async with contextlib.aclosing(forecasts):
+    async with contextlib.aclosing(forecasts_of(run, queue)) as forecasts:
         async for name, pump, values in forecasts:
             print(name, pump, [round(value, 2) for value in values])
-            published += 1
-            if published == ticks:
+            printed += 1
+            if printed == ticks:
                 break
     watching.cancel()
+    if server is not None:
+        server.shutdown()
+        server.server_close()
     return sorted(lags)
 
 
 def main():
     """Read the command line and serve."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ticks", type=int, help="after which to end")
-    parser.add_argument("--state", help="directory of snapshots, from which it goes on")
+    parser.add_argument("--ticks", type=int, help="stop after this many")
+    parser.add_argument("--state", help="directory of snapshots to continue from")
+    parser.add_argument("--metrics-port", type=int, help="port to serve /metrics on")
     given = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
-        lags = asyncio.run(serve(given.ticks, given.state))
+        lags = asyncio.run(serve(given.ticks, given.state, metrics_port=given.metrics_port))
         middle, late = (1000 * lags[int(share * len(lags))] for share in (0.5, 0.99))
         print(f"the loop was late by {middle:.1f} ms, 1% of the time by {late:.1f} ms or more")
 

@@ -5,23 +5,16 @@ Run with `python examples/replay_csv.py`.
 
 from pathlib import Path
 
-from streamlstm_connectors.files.csv import CSVSource
-
-from streamlstm import LSTMForecaster
-from streamlstm.replays.evaluate import Score
-from streamlstm.replays.runner import run
+from streamlstm import replay
 
 DATA = Path(__file__).parent / "data" / "wti_oil_daily.csv"
 
 
-def main() -> None:
+def main():
     """Score one-step forecasts of the oil price."""
-    source = CSVSource(DATA, time="date", target="price")
-    model, score = LSTMForecaster(), Score()
-    for batch, forecasts, _ in run(model, source):
-        score.update(batch.values, forecasts[:, 0])
-    print(f"seasons found: {model.seasons_} ticks")
-    print(score.result())
+    result = replay(DATA, time="date", target="price")
+    print(result)
+    print(f"MAE {result.figures['mae']:.3f}, seasons of {result.model.seasons_} ticks")
 
 
 if __name__ == "__main__":

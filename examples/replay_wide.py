@@ -1,7 +1,7 @@
-"""Replay a CSV file that holds a stream in each column, and look at those that fare worst.
+"""Replay a CSV file with a stream in each column, and list the streams with the worst forecasts.
 
-Run with `python examples/replay_wide.py FILE.csv`. A file that does not exist is written first,
-with the prices of stocks from river's `SP500Stocks`; without a name it goes away afterwards.
+Run with `python examples/replay_wide.py FILE.csv`. If the file does not exist, it is written first,
+with the stock prices of river's `SP500Stocks`. Without a name a temporary file is used.
 """
 
 import sys
@@ -10,31 +10,24 @@ from pathlib import Path
 
 import numpy as np
 from fleet import universe
-from streamlstm_connectors.files.csv import CSVSource
 
-from streamlstm import ForecasterFleet, LSTMForecaster
-from streamlstm.replays.evaluate import FleetScore, fleet_result
-from streamlstm.replays.runner import run
+from streamlstm import replay
 
 
 def write_stocks(path):
-    """A column a stock, a row a trading day."""
+    """Write a column for each stock and a row for each trading day."""
     names, prices = universe(stocks=500, days=1257)
     np.savetxt(path, prices, fmt="%.4f", delimiter=",", header=",".join(names), comments="")
 
 
 def main(path):
-    """Score one-step forecasts of all columns, then show those with the worst ratios."""
+    """Score one-step forecasts of all columns, with intervals."""
     if not path.exists():
         write_stocks(path)
-    fleet, score = ForecasterFleet(LSTMForecaster(preset="fast")), FleetScore()
-    for batch, forecasts, bounds in run(fleet, CSVSource(path, wide=True), interval=0.9):
-        score.update(batch.keys, batch.values, forecasts[:, 0], bounds[:, :, 0])
-    results = score.results()
-    print(fleet_result(results.values()))
-    worst = sorted(results, key=lambda key: results[key].mase or 0.0, reverse=True)
-    for key in worst[:5]:
-        print(f"{key}: {results[key]}")
+    result = replay(path, wide=True, preset="fast", interval=0.9)
+    print(result)
+    for key, scores in [*result.results.items()][:5]:  # the worst come first
+        print(f"{key}: {scores}")
 
 
 if __name__ == "__main__":

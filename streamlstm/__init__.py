@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .multi_target import LSTMMultiTargetRegressor
     from .regressor import LSTMRegressor
     from .replays.evaluate import evaluate
+    from .replays.replay import replay
     from .snapshots.snapshot import load, save
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "LiveRun",
     "evaluate",
     "load",
+    "replay",
     "save",
 ]
 __version__ = version("streamlstm")
@@ -35,17 +37,20 @@ _MODULES = {
     "LiveRun": "live.run",
     "evaluate": "replays.evaluate",
     "load": "snapshots.snapshot",
+    "replay": "replays.replay",
     "save": "snapshots.snapshot",
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first asked for: river and numba take half a second to import."""
-    if name in _MODULES:
-        from importlib import import_module
+if not TYPE_CHECKING:  # type checkers take the names from the imports above
 
-        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        """Import a name when it is first used: river and numba take half a second to import."""
+        if name in _MODULES:
+            from importlib import import_module
+
+            return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

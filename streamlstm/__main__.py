@@ -1,5 +1,5 @@
 """Run the command with `python -m streamlstm`."""
 
-from .cli.commands import main
+from .cli.app import main
 
 main()

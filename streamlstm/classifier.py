@@ -1,7 +1,7 @@
 """`LSTMClassifier`: predicts a class from features and from the ticks before, learning online."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from river.base import Classifier
@@ -61,20 +61,20 @@ class LSTMClassifier(FeatureModel, Classifier):
 
     def __init__(
         self,
-        hidden_size: int = 32,
-        num_layers: int = 1,
+        hidden_size: SupportsIndex = 32,
+        num_layers: SupportsIndex = 1,
         cell: str = "lstm",
         learning: str = "tbptt",
-        window: int = 20,
-        stride: int = 1,
+        window: SupportsIndex = 20,
+        stride: SupportsIndex = 1,
         learning_rate: float = 0.002,
         optimizer: str = "adam",
         clip_norm: float = 1.0,
         scaling: bool = True,
-        embedding_size: int = 16,
-        lookahead: int = 0,
+        embedding_size: SupportsIndex = 16,
+        lookahead: SupportsIndex = 0,
         bidirectional: bool = False,
-        seed: int | None = 0,
+        seed: SupportsIndex | None = 0,
     ):
         super().__init__(
             hidden_size=hidden_size,

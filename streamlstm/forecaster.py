@@ -6,13 +6,14 @@ between ticks). The arithmetic of a tick is in `streamlstm.kernels.forecaster`.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 import numpy as np
 
 from .errors import InputError, ParameterError
 from .kernels.forecaster import entries as kernels
-from .kernels.layout import CLOCK, series_views
+from .kernels.forecaster.layout import series_views
+from .kernels.layout import CLOCK
 from .model.checks import (
     check_horizon,
     check_learning,
@@ -149,25 +150,25 @@ class LSTMForecaster(SeriesModel, Forecaster):
 
     def __init__(
         self,
-        hidden_size: int = 32,
-        num_layers: int = 1,
+        hidden_size: SupportsIndex = 32,
+        num_layers: SupportsIndex = 1,
         cell: str = "lstm",
         learning: str = "tbptt",
-        window: int = 20,
-        stride: int = 1,
+        window: SupportsIndex = 20,
+        stride: SupportsIndex = 1,
         learning_rate: float = 0.002,
         optimizer: str = "adam",
         loss: str | None = None,
         clip_norm: float = 1.0,
-        season: int | Sequence[int] | str | None = "auto",
+        season: SupportsIndex | Sequence[SupportsIndex] | str | None = "auto",
         experts: Sequence[str] = EXPERTS,
         preset: str = "accurate",
-        replay: int | None = None,
+        replay: SupportsIndex | None = None,
         weight_decay: float | None = None,
-        horizon: int = 24,
+        horizon: SupportsIndex = 24,
         known_features: Sequence[Hashable] | None = None,
         drift: bool = True,
-        seed: int | None = 0,
+        seed: SupportsIndex | None = 0,
     ):
         self.hidden_size = plain(hidden_size)
         self.num_layers = plain(num_layers)
@@ -303,7 +304,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
         ys: Any,
         features: Any = None,
         timestamps: Any = None,
-        horizon: int = 1,
+        horizon: SupportsIndex = 1,
         interval: None = None,
     ) -> FloatArray: ...
 
@@ -313,7 +314,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
         ys: Any,
         features: Any = None,
         timestamps: Any = None,
-        horizon: int = 1,
+        horizon: SupportsIndex = 1,
         *,
         interval: float,
     ) -> tuple[FloatArray, FloatArray]: ...
@@ -324,7 +325,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
         ys: Any,
         features: Any = None,
         timestamps: Any = None,
-        horizon: int = 1,
+        horizon: SupportsIndex = 1,
         interval: float | None = None,
     ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
 
@@ -333,7 +334,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
         ys: Any,
         features: Any = None,
         timestamps: Any = None,
-        horizon: int = 1,
+        horizon: SupportsIndex = 1,
         interval: float | None = None,
     ) -> FloatArray | tuple[FloatArray, FloatArray]:
         """Forecast, then learn from, each of T ticks: `forecast` and `learn_one` in one call.
@@ -365,7 +366,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
             If something is not a number or the lengths differ. The model has not changed then.
 
         """
-        check_horizon(horizon)
+        horizon = check_horizon(horizon)
         values = as_vector(ys, "ys")
         table = as_table(features, values.size)
         times = None if timestamps is None else as_times(timestamps, values.size)
@@ -380,7 +381,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
         return forecasts if interval is None else (forecasts, bounds)
 
     def forecast(
-        self, horizon: int, xs: "Sequence[Mapping[Any, Any]] | DataFrame | None" = None
+        self, horizon: SupportsIndex, xs: "Sequence[Mapping[Any, Any]] | DataFrame | None" = None
     ) -> list[float]:
         """Forecast the next values; the model does not change.
 
@@ -404,7 +405,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
             or something that is not a number.
 
         """
-        check_horizon(horizon)
+        horizon = check_horizon(horizon)
         if xs is None and horizon <= self.horizon and not self._known.size:
             with self._lock:  # the forecasts are ready
                 ticks = self._ticks
@@ -418,7 +419,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
 
     def forecast_interval(
         self,
-        horizon: int,
+        horizon: SupportsIndex,
         interval: float = 0.9,
         xs: "Sequence[Mapping[Any, Any]] | DataFrame | None" = None,
     ) -> list[tuple[float, float]]:
@@ -455,7 +456,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
 
     def forecast_quantiles(
         self,
-        horizon: int,
+        horizon: SupportsIndex,
         levels: Sequence[float] = (0.05, 0.5, 0.95),
         xs: "Sequence[Mapping[Any, Any]] | DataFrame | None" = None,
     ) -> list[tuple[float, ...]]:
@@ -487,9 +488,11 @@ class LSTMForecaster(SeriesModel, Forecaster):
         """
         return self._quantiles(horizon, quantile_places(levels), xs)
 
-    def _quantiles(self, horizon: int, places: np.ndarray, xs: Any) -> list[tuple[Any, ...]]:
+    def _quantiles(
+        self, horizon: SupportsIndex, places: np.ndarray, xs: Any
+    ) -> list[tuple[Any, ...]]:
         """Return `horizon` tuples of the quantiles at these places, (Q,)."""
-        check_horizon(horizon)
+        horizon = check_horizon(horizon)
         path, bounds = np.empty(horizon), np.empty((places.size, horizon))
         self._fill_path(path, bounds, places, xs)
         return list(zip(*bounds.tolist(), strict=True))
@@ -537,7 +540,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
                 ]
             future = np.array(rows).reshape(len(rows), len(self._columns.index))
             work = self._work_for(path.size)
-            self._kernels.forecast_now(path, bounds, places, future, work, *buffers)
+            self._kernels.forecast(path, bounds, places, future, work, *buffers)
 
     def _future_row(self, x: Mapping[Hashable, Any]) -> np.ndarray:
         """(F,) features of a future tick; an InputError for a name that was never learned."""
@@ -562,7 +565,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
             return self._buffers
         buffers = tuple(buffer.copy() for buffer in self._buffers)
         row = rows[0] if rows else self._series.features
-        self._kernels.look_ahead(self._known, row, self._work, *buffers)
+        self._kernels.prefetch_known(self._known, row, self._work, *buffers)
         return buffers
 
     def _add_features(self, names: list[Hashable]) -> None:

@@ -1,1 +1,5 @@
-"""Connectors of streamlstm: one module a system, found through the entry points of the package."""
+"""Connectors of streamlstm, by the kind of system that they talk to.
+
+A connector is found by the scheme of an address, through the entry points in pyproject.toml. Each
+module is loaded when it is used, and only then needs the library of its system.
+"""

@@ -1,12 +1,11 @@
-"""Live forecasts as rows of a database's table, as messages' fields, and as columns of a file."""
+"""Live forecasts as rows of a database, as fields of a message, and as columns of a file."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from streamlstm.errors import ParameterError
-from streamlstm.live import Address, Batch
+from streamlstm.live import Batch
 
 COLUMNS = ("id", "key", "time", "forecast", "lower", "upper")
 
@@ -14,7 +13,11 @@ COLUMNS = ("id", "key", "time", "forecast", "lower", "upper")
 def forecast_rows(
     batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None
 ) -> Iterator[tuple[Any, ...]]:
-    """A tuple of `COLUMNS` for each tick: text, nanoseconds since 1970, lists; None for none."""
+    """Yield a tuple of `COLUMNS` for each tick.
+
+    Ids and keys are text, times nanoseconds since 1970, forecasts and bounds lists; what the batch
+    lacks is None.
+    """
     absent = [None] * len(batch)
     columns = [absent if each is None else each for each in _lists(batch, forecasts, bounds)]
     return zip(*columns, strict=True)
@@ -23,7 +26,10 @@ def forecast_rows(
 def forecast_records(
     batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None
 ) -> Iterator[dict[str, Any]]:
-    """Likewise a dict for each tick, without what there is not; None for a number that is none."""
+    """Yield a dict for each tick, to be written as JSON.
+
+    It has no entry for what the batch lacks, and None for NaN and infinity.
+    """
     numbers = (_finite(forecasts), None if bounds is None else _finite(bounds))
     lists = zip(COLUMNS, _lists(batch, *numbers), strict=True)
     columns = {name: each for name, each in lists if each is not None}
@@ -31,35 +37,14 @@ def forecast_records(
         yield dict(zip(columns, row, strict=True))
 
 
-def _finite(numbers: np.ndarray) -> np.ndarray:
-    """With None for NaN and infinity, for which JSON has no words."""
-    is_none = ~np.isfinite(numbers)
-    if is_none.any():
-        numbers = numbers.astype(object)
-        numbers[is_none] = None
-    return numbers
-
-
-def _lists(
-    batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None
-) -> list[list[Any] | None]:
-    """Each of `COLUMNS`."""
-    return [
-        batch.ids or batch.labels,
-        batch.keys,
-        None if batch.timestamps is None else batch.timestamps.tolist(),
-        forecasts.tolist(),
-        *((None, None) if bounds is None else (bounds[:, 0].tolist(), bounds[:, 1].tolist())),
-    ]
-
-
 def forecast_columns(
     batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None
 ) -> dict[str, Any]:
-    """Live forecasts as columns.
+    """Return forecasts as columns of a table with a row for each tick.
 
-    They are `id`, `key` if there are several streams, `time` in nanoseconds since 1970 if the ticks
-    have one, `forecast_1` to `forecast_K`, and with intervals `lower_1` to `upper_K`.
+    The columns are `id`, `key` if there are several streams, `time` in nanoseconds since 1970 if
+    the ticks have timestamps, `forecast_1` to `forecast_K`, and with intervals `lower_1` to
+    `lower_K` and `upper_1` to `upper_K`.
     """
     columns: dict[str, Any] = {"id": batch.ids or batch.labels}
     if batch.keys is not None:
@@ -74,7 +59,23 @@ def forecast_columns(
     return columns
 
 
-def check_name(address: Address, name: str, longest: int) -> None:
-    """Raise a ParameterError for what cannot name a table: an empty name, a longer one, a NUL."""
-    if not name or len(name.encode()) > longest or "\0" in name:
-        raise ParameterError(f"{address}: no table can have the name {name!r}")
+def _lists(
+    batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None
+) -> list[list[Any] | None]:
+    """A list for each of `COLUMNS`, or None."""
+    return [
+        batch.ids or batch.labels,
+        batch.keys,
+        None if batch.timestamps is None else batch.timestamps.tolist(),
+        forecasts.tolist(),
+        *((None, None) if bounds is None else (bounds[:, 0].tolist(), bounds[:, 1].tolist())),
+    ]
+
+
+def _finite(numbers: np.ndarray) -> np.ndarray:
+    """Replace NaN and infinity, which JSON does not have, by None."""
+    is_none = ~np.isfinite(numbers)
+    if is_none.any():
+        numbers = numbers.astype(object)
+        numbers[is_none] = None
+    return numbers

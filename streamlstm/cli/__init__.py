@@ -1,1 +1,1 @@
-"""The `streamlstm` command."""
+"""The `streamlstm` command: a module for each of its commands, and their options."""

@@ -7,8 +7,13 @@ import numpy as np
 
 from ..errors import ParameterError
 from ..forecaster import LSTMForecaster
-from ..kernels.cuda import kernels
-from ..kernels.cuda.kernels import Rules, Streams, Tile, Weights, cuda
+from ..kernels.cuda import device
+from ..kernels.cuda.device import cuda
+from ..kernels.cuda.layout import Rules, Streams, Weights
+from ..kernels.cuda.private import learn_private, learning_size
+from ..kernels.cuda.rows import fill, read_forecasts
+from ..kernels.cuda.series import LARGEST_VALUE
+from ..kernels.cuda.shared import Tile, learn_shared, step_shared, update_shared
 from ..kernels.forecaster.least_squares import LARGEST_OUTPUT
 from ..kernels.layout import CLOCK, grow
 from ..kernels.scaling import LARGEST
@@ -28,7 +33,7 @@ SHARED_MEMORY = 48 * 1024  # bytes that a block gets by default
 # Groups of streams; the gradients of each group are summed first. The number is fixed, so that the
 # order of the sum and its rounding are, too.
 GROUPS = 256
-TILE = Tile(streams=64, units=32, each=4, depth=16)
+TILE = Tile(streams=64, units=32, per_thread=4, depth=16)
 
 
 def check_model(model: LSTMForecaster) -> None:
@@ -96,7 +101,7 @@ class CudaStreams:
         self.model, self.weights = model, weights
         self._block, self._tile = block, tile
         self._check_size()
-        kernels.check_device()
+        device.check_device()
         self._size = self._sizes()
         settings = model._network.settings
         self._rules = Rules(
@@ -122,7 +127,7 @@ class CudaStreams:
     def _check_size(self) -> None:
         """Raise a ParameterError if the model is too large for shared memory."""
         H, I, T = self._sizes()
-        needed = kernels.learning_size(H, I, T, self._block, False)
+        needed = learning_size(H, I, T, self._block, False)
         if needed > SHARED_MEMORY:
             raise ParameterError(
                 f"window {T} and hidden_size {H} need {needed} bytes of shared memory, but a block "
@@ -230,7 +235,7 @@ class CudaStreams:
 
         """
         self._grow_features()
-        values = np.where(np.abs(ys) <= kernels.LARGEST, ys, np.nan)
+        values = np.where(np.abs(ys) <= LARGEST_VALUE, ys, np.nan)
         ticks = np.empty((rows.size, 2 + 2 * features.shape[1]), np.float32)
         ticks[:, 0], ticks[:, 1] = split_float64(values)
         ticks[:, 2::2], ticks[:, 3::2] = split_float64(features)
@@ -244,7 +249,7 @@ class CudaStreams:
         if not rows.size:
             return np.empty((0, horizon))
         outputs = cuda.device_array((rows.size, 4), np.float32)
-        kernel = kernels.issued[-(-rows.size // self._block), self._block]
+        kernel = read_forecasts[-(-rows.size // self._block), self._block]
         kernel(outputs, self._streams, cuda.to_device(rows))
         return forecasts_of(outputs.copy_to_host(), horizon)
 
@@ -259,26 +264,26 @@ class CudaStreams:
         streams, weights, on_device = self._streams, self._weights, cuda.to_device(rows)
         ticks = cuda.to_device(ticks)
         if not self._shared:
-            staged = kernels.learning_size(H, I, T, block, True)
+            staged = learning_size(H, I, T, block, True)
             fits = staged <= SHARED_MEMORY
-            size = staged if fits else kernels.learning_size(H, I, T, block, False)
-            kernel = kernels.learn_private(fits)[G, block, 0, size]
+            size = staged if fits else learning_size(H, I, T, block, False)
+            kernel = learn_private(fits)[G, block, 0, size]
             kernel(outputs, streams, weights, on_device, ticks, self._rules)
             return outputs.copy_to_host()
         groups = min(G, GROUPS)
         grads, labelled = self._grads[:groups], cuda.device_array(groups, np.int32)
-        size = kernels.learning_size(H, I, T, block, False)
-        kernels.learn_shared[groups, block, 0, size](
+        size = learning_size(H, I, T, block, False)
+        learn_shared[groups, block, 0, size](
             outputs, grads, labelled, streams, weights, on_device, ticks, self._rules
         )
         wide = 4 * block
         blocks = -(-grads.shape[1] // wide)
         squares = cuda.device_array(blocks, np.float32)
-        kernels.update_shared[blocks, wide, 0, 4 * wide](
+        update_shared[blocks, wide, 0, 4 * wide](
             weights, self._updates, grads, labelled, squares, self._done, self._rules
         )
         tile = self._tile
-        kernels.step_shared(tile)[-(-G // tile.streams), tile.threads](streams, weights, on_device)
+        step_shared(tile)[-(-G // tile.streams), tile.threads](streams, weights, on_device)
         return outputs.copy_to_host()
 
     def _fill(self, rows: np.ndarray, model: LSTMForecaster) -> None:
@@ -293,7 +298,7 @@ class CudaStreams:
         on_device = cuda.to_device(rows)
         for array, value in zip(self._arrays, values, strict=True):
             flat = array.reshape(array.shape[0], value.size)
-            kernels.fill[rows.size, self._block](flat, cuda.to_device(value.ravel()), on_device)
+            fill[rows.size, self._block](flat, cuda.to_device(value.ravel()), on_device)
 
     def _resize(self, rows: int) -> None:
         """Move the streams into larger arrays."""
@@ -332,7 +337,7 @@ class CudaStreams:
 
 
 def forecasts_of(outputs: np.ndarray, horizon: int) -> np.ndarray:
-    """(N, K) forecasts from the (N, 4) numbers that `issue` in `kernels.cuda` writes.
+    """(N, K) forecasts from (N, 4) numbers that `forecast_parts` in `kernels.cuda` writes.
 
     These are the value as a pair, the network's share of the change, and its output.
     """

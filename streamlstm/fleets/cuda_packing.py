@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..forecaster import LSTMForecaster
-from ..kernels.cuda.kernels import (
-    BEYOND,
+from ..kernels.cuda.layout import (
     CHANGE,
     COUNT,
     FIRST,
@@ -16,6 +15,7 @@ from ..kernels.cuda.kernels import (
     PARAM,
     RLS,
     SECOND,
+    SPIKES,
     SPREAD,
     STATS,
     TICKS,
@@ -81,7 +81,7 @@ def pack_stream(model: LSTMForecaster) -> Streams:
     stats, committee = packed.stats, series.committee
     memory, tape = _memory_and_tape(model)
     stats[STATS.value_high], stats[STATS.value_low] = split_float64(committee.values[0])
-    stats[STATS.sane_high], stats[STATS.sane_low] = split_float64(series.sane[-1])
+    stats[STATS.clipped_high], stats[STATS.clipped_low] = split_float64(series.clipped[-1])
     stats[STATS.last_weight], stats[STATS.weight] = committee.weights[0, [0, -1]]
     stats[STATS.product] = committee.products[0, -1]
     stats[STATS.square] = committee.squares[0, -1]
@@ -90,7 +90,7 @@ def pack_stream(model: LSTMForecaster) -> Streams:
     scaler, channels = series.scaler, packed.channels
     channels[:, COUNT], channels[:, SPREAD] = scaler.counts, scaler.spread
     channels[:, HIGH], channels[:, LOW] = split_float64(scaler.center)
-    channels[:, BEYOND] = scaler.beyond
+    channels[:, SPIKES] = scaler.spikes
     packed.state[:] = network.states[0]
     packed.inputs[:, :-1], packed.inputs[:, -1] = tape.inputs, 1.0
     packed.gates[:], packed.c_prevs[:] = tape.gates, tape.c_prevs
@@ -135,8 +135,8 @@ def unpack(
     scaler, committee, channels = series.scaler, series.committee, streams.channels.astype(float)
     scaler.counts[:], scaler.spread[:] = channels[:, COUNT], channels[:, SPREAD]
     scaler.center[:] = channels[:, HIGH] + channels[:, LOW]
-    scaler.beyond[:] = channels[:, BEYOND]
-    series.sane[:] = stats[STATS.sane_high] + stats[STATS.sane_low]
+    scaler.spikes[:] = channels[:, SPIKES]
+    series.clipped[:] = stats[STATS.clipped_high] + stats[STATS.clipped_low]
     series.features[:], series.history[:] = np.nan, np.nan
     committee.weights[0, [0, -1]] = stats[STATS.last_weight], stats[STATS.weight]
     committee.products[0, -1], committee.squares[0, -1] = stats[[STATS.product, STATS.square]]

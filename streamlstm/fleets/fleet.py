@@ -7,7 +7,7 @@ is in `streams` (private weights), `shared` (shared weights) and `cuda` (on a GP
 import copy
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import Any, Self, overload
+from typing import Any, Self, SupportsIndex, overload
 
 import numba
 import numpy as np
@@ -81,7 +81,7 @@ class ForecasterFleet:
         model: LSTMForecaster | None = None,
         weights: str = "private",
         device: str = "cpu",
-        threads: int | None = None,
+        threads: SupportsIndex | None = None,
     ):
         for name, choice, choices in [("weights", weights, STREAMS), ("device", device, DEVICES)]:
             if choice not in choices:
@@ -110,7 +110,7 @@ class ForecasterFleet:
         return self._streams.threads
 
     @threads.setter
-    def threads(self, count: int | None) -> None:
+    def threads(self, count: SupportsIndex | None) -> None:
         most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
         count = plain(count)
         if count is not None and (type(count) is not int or not 1 <= count <= most):
@@ -164,7 +164,7 @@ class ForecasterFleet:
         values: Any,
         features: Any = None,
         timestamps: Any = None,
-        horizon: int = 1,
+        horizon: SupportsIndex = 1,
         interval: None = None,
     ) -> FloatArray: ...
 
@@ -175,7 +175,7 @@ class ForecasterFleet:
         values: Any,
         features: Any = None,
         timestamps: Any = None,
-        horizon: int = 1,
+        horizon: SupportsIndex = 1,
         *,
         interval: float,
     ) -> tuple[FloatArray, FloatArray]: ...
@@ -187,7 +187,7 @@ class ForecasterFleet:
         values: Any,
         features: Any = None,
         timestamps: Any = None,
-        horizon: int = 1,
+        horizon: SupportsIndex = 1,
         interval: float | None = None,
     ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
 
@@ -197,7 +197,7 @@ class ForecasterFleet:
         values: Any,
         features: Any = None,
         timestamps: Any = None,
-        horizon: int = 1,
+        horizon: SupportsIndex = 1,
         interval: float | None = None,
     ) -> FloatArray | tuple[FloatArray, FloatArray]:
         """Forecast, then learn from, each tick of a round.
@@ -226,7 +226,7 @@ class ForecasterFleet:
             If `interval` is out of range, or given on a GPU.
 
         """
-        check_horizon(horizon)
+        horizon = check_horizon(horizon)
         ys = as_vector(values, "values")
         table = as_table(features, ys.size)
         times = None if timestamps is None else as_times(timestamps, ys.size)
@@ -251,7 +251,7 @@ class ForecasterFleet:
         return forecasts if interval is None else (forecasts, bounds)
 
     def forecast(
-        self, horizon: int, keys: Hashable | Sequence[Hashable] | None = None
+        self, horizon: SupportsIndex, keys: Hashable | Sequence[Hashable] | None = None
     ) -> FloatArray:
         """Forecast the next values of streams; the fleet does not change.
 
@@ -272,7 +272,7 @@ class ForecasterFleet:
             If there is no stream with a key.
 
         """
-        check_horizon(horizon)
+        horizon = check_horizon(horizon)
         with self._lock:
             single, rows = self._find_rows(keys)
             made = self._streams.forecast(rows, horizon)
@@ -280,7 +280,7 @@ class ForecasterFleet:
 
     def forecast_interval(
         self,
-        horizon: int,
+        horizon: SupportsIndex,
         interval: float = 0.9,
         keys: Hashable | Sequence[Hashable] | None = None,
     ) -> FloatArray:
@@ -294,7 +294,7 @@ class ForecasterFleet:
             As `forecast` and `LSTMForecaster.forecast_interval`.
 
         """
-        check_horizon(horizon)
+        horizon = check_horizon(horizon)
         with self._lock:
             self._check_intervals()
             single, rows = self._find_rows(keys)

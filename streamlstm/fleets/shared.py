@@ -11,9 +11,10 @@ import numpy as np
 from ..errors import ParameterError
 from ..forecaster import LSTMForecaster
 from ..kernels.fleets import shared as shared_kernels
-from ..kernels.fleets.shared import SPOTS
-from ..kernels.layout import Committee, aligned_zeros, dense_size
-from ..kernels.linear import TOGETHER
+from ..kernels.fleets.shared import SLOT_SIZE
+from ..kernels.forecaster.layout import Committee
+from ..kernels.layout import aligned_zeros, dense_size
+from ..kernels.linear import ROW_BLOCK
 from ..model.quantiles import NO_BOUNDS, NO_PLACES
 from ..model.segments import Segment, segments
 from . import rounds
@@ -161,27 +162,27 @@ class SharedStreams(PrivateStreams):
         """Learn from one tick of each stream in `rows`: see `kernels.fleets.shared`."""
         network, known = self.model._network, self.model._known
         threads = min(self.threads or numba.get_num_threads(), rows.size)
-        scratch, work = self._work_spaces(threads * TOGETHER, forecasts.shape[1])
-        spots = np.empty((threads, TOGETHER, SPOTS), np.int64)
+        scratch, work = self._work_spaces(threads * ROW_BLOCK, forecasts.shape[1])
+        slots = np.empty((threads, ROW_BLOCK, SLOT_SIZE), np.int64)
         groups = min(GRADIENT_GROUPS, -(-rows.size // MIN_GROUP_TICKS))
         size = dense_size(network.kind[0], network.settings)
         if self._sums.shape != (groups, size):
             self._sums = aligned_zeros(groups * size).reshape(groups, size)
         settings, weights, memory, _, clock = network.buffers
-        advance_and_forecast = (
-            self._shared_kernels.look_round, threads,
-            features, known, rows, self._table, self._sizes, scratch, work, spots,
+        prefetch = (
+            self._shared_kernels.prefetch_round, threads,
+            features, known, rows, self._table, self._sizes, scratch, work, slots,
         )  # fmt: skip
         if known.size:  # forecasts of this tick need its known features, which have come only now
-            rounds.run(*advance_and_forecast)
+            rounds.run(*prefetch)
         rounds.run(
-            self._shared_kernels.judge_round, threads,
+            self._shared_kernels.learn_round, threads,
             forecasts, bounds, places, ys, features, rows, self._table, self._sizes,
             settings, weights, memory, clock, self._sums, np.empty(groups),
             scratch[:threads], work[:threads],
         )  # fmt: skip
         if not known.size:
-            rounds.run(*advance_and_forecast)
+            rounds.run(*prefetch)
 
 
 def _experience_of(committee: Committee) -> list[np.ndarray]:

@@ -14,8 +14,9 @@ import numpy as np
 
 from ..forecaster import LSTMForecaster
 from ..kernels.fleets import private as kernels
-from ..kernels.layout import aligned_zeros, work_size
-from ..kernels.views import room
+from ..kernels.forecaster.layout import work_size
+from ..kernels.layout import aligned_zeros
+from ..kernels.views import padded
 from ..model.quantiles import NO_BOUNDS
 from ..model.segments import Segment, segments, ticks_to_review
 from . import rounds
@@ -133,7 +134,7 @@ class PrivateStreams:
         """(G, horizon) forecasts of the next values; NaN before the first."""
         forecasts = np.full((rows.size, horizon), np.nan)
         if horizon <= self.model.horizon and not self.model.known_features:
-            kernels.issued(forecasts, rows, self._table, self._sizes)
+            kernels.read_forecasts(forecasts, rows, self._table, self._sizes)
         else:
             for n, row in enumerate(rows.tolist()):
                 forecasts[n] = self.models[row].forecast(horizon)
@@ -188,7 +189,7 @@ class PrivateStreams:
         self._table[row] = [buffer.ctypes.data for buffer in buffers]
         self._sizes[row] = [buffer.size for buffer in buffers]
         self._shapes.add(model._shape)
-        self._longest = max(self._longest, room(model._network.scratch.size))
+        self._longest = max(self._longest, padded(model._network.scratch.size))
 
     def _buffers_of(self, row: int) -> tuple[np.ndarray, ...]:
         """A model's buffers, in the order of `kernels.fleets.private.BUFFERS`."""

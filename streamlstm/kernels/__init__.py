@@ -1,1 +1,1 @@
-"""Compiled mathematics: arrays in, arrays out, one idea a file."""
+"""Compiled kernels: functions of arrays that know no class. README.md is the map."""

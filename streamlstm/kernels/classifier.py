@@ -1,7 +1,7 @@
-"""Classification on features around the network: what `LSTMClassifier` does with each tick.
+"""Kernels of `LSTMClassifier`: classification on features.
 
-The outputs of the network are logits. Classes are known from the first tick that has them on; until
-then their probability is 0. All channels of the scaler are features.
+The outputs of the network are logits. A class is known after the first tick with it; until then its
+probability is 0. All channels of the scaler are those of features.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from .cells import CELLS
 from .inputs import fill_inputs, learn_channel
 from .jit import jit, jit_part
 from .layout import CLOCK, NetworkViews, Scaler, network_views, scaler_views
-from .network import advance, learn_now, peek, settle
+from .network import advance, learn_pending, peek, update_if_due
 from .rules import RULES
 
 
@@ -33,10 +33,10 @@ def softmax(probabilities, logits, classes):
 
 
 @jit_part
-def tick(probabilities, net: NetworkViews, scaler: Scaler, features, label):
-    """Fill in the probabilities, (K,), of one tick's classes, then learn that it is `label`.
+def learn_tick(probabilities, net: NetworkViews, scaler: Scaler, features, label):
+    """Predict the probabilities of a tick's classes, (K,), then learn its label.
 
-    label: the number of a class, -1 if it is missing: only the state moves on then. The gradient of
+    label: number of a class; -1 if it is missing, then only the state advances. The gradient of
     the cross-entropy with respect to the logits is softmax - 1 for the label, softmax for others.
     """
     fill_inputs(net, scaler, 0, features)
@@ -49,13 +49,13 @@ def tick(probabilities, net: NetworkViews, scaler: Scaler, features, label):
         for k in range(net.clock[CLOCK.classes]):
             net.memory.d_ys[newest, k] = net.scratch.targets[k]
         net.memory.d_ys[newest, label] -= np.float32(1.0)
-    settle(net, 1 if label >= 0 else 0)
+    update_if_due(net, 1 if label >= 0 else 0)
     for n in range(features.size):
         learn_channel(scaler, n, features[n])
 
 
 class Entries(NamedTuple):
-    """Compiled for one cell and one learning rule."""
+    """Entry points compiled for one cell and one learning rule."""
 
     predict: Callable[..., None]
     learn_many: Callable[..., None]
@@ -64,12 +64,12 @@ class Entries(NamedTuple):
 
 @cache
 def entries(cell: str, learning: str) -> Entries:
-    """What `LSTMClassifier` calls for the cell and the learning rule of these names."""
+    """The entry points for the cell and the learning rule of these names."""
     kind = CELLS[cell].CELL, RULES[learning].RULE
 
     @jit
     def predict(probabilities, features, settings, weights, memory, scratch, clock, stats):
-        """Probabilities, (K,), for a tick with these features (F,); touches scratch alone."""
+        """Probabilities, (K,), for a tick with these features (F,); changes work space only."""
         net = network_views(kind, settings, weights, memory, scratch, clock)
         fill_inputs(net, scaler_views(stats, features.size), 0, features)
         peek(net, net.scratch.x)
@@ -86,11 +86,11 @@ def entries(cell: str, learning: str) -> Entries:
         net = network_views(kind, settings, weights, memory, scratch, clock)
         scaler = scaler_views(stats, features.shape[1])
         for t in range(labels.size):
-            tick(probabilities[t], net, scaler, features[t], labels[t])
+            learn_tick(probabilities[t], net, scaler, features[t], labels[t])
 
     @jit
     def flush(settings, weights, memory, scratch, clock):
-        """Learn now what waits for the next update."""
-        learn_now(network_views(kind, settings, weights, memory, scratch, clock))
+        """Learn from the ticks that wait for the next update."""
+        learn_pending(network_views(kind, settings, weights, memory, scratch, clock))
 
     return Entries(predict, learn_many, flush)

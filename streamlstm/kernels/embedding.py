@@ -1,9 +1,9 @@
-"""Categories as embeddings: rows of a table that are read, not multiplied with a one-hot vector.
+"""Categories as embeddings: rows of a table, read instead of multiplied with a one-hot vector.
 
-What a tick looked up is kept as C pairs: where among the inputs the E of a row begin, and the
-number of the row, from 1; 0 is a missing category, whose inputs are zero. An update goes to the
-rows that the window has looked up and to no others, so that it costs the same however large the
-table is; a row's running averages rest while it is not looked up, as in PyTorch's SparseAdam.
+Each tick keeps C pairs of what it looked up: the first of a row's E inputs, and the row's number,
+counted from 1; 0 is a missing category, whose inputs are zero. An update changes only the rows that
+the window looked up, so that its cost does not depend on the size of the table. The running
+averages of other rows stay as they are, as in PyTorch's SparseAdam.
 """
 
 import numpy as np
@@ -14,12 +14,12 @@ from .linear import clear, copy
 from .optimizer import optimizer_step, squared_norm
 from .views import row
 
-LEARNED, SUMMED = np.float32(0.0), np.float32(1.0)  # marks of rows on the way to an update
+LEARNED, SUMMED = np.float32(0.0), np.float32(1.0)  # marks of a row
 
 
 @jit_part
 def look_up(net: NetworkViews, category, first, number):
-    """Put a row into the inputs from `first` on. category: which of the C; number: NaN, missing."""
+    """Copy a row into the inputs from `first` on. category: index of C; number: NaN if missing."""
     x = row(net.scratch.x, first, net.settings.embedding_size)
     net.scratch.embedded[2 * category] = first
     if np.isnan(number):
@@ -31,17 +31,17 @@ def look_up(net: NetworkViews, category, first, number):
 
 
 @jit_part
-def looked_up(net: NetworkViews):
-    """How many ticks of the tape there are to go through: none without categories."""
+def ticks_looked_up(net: NetworkViews):
+    """Number of ticks of the tape with categories."""
     s = net.settings
     return min(net.clock[CLOCK.ticks], s.window) if s.categories > 0 else 0
 
 
 @jit_part
 def gradient(net: NetworkViews):
-    """Add up the gradients of the inputs, `scratch.d_xs`, by row."""
+    """Add up the gradients of the inputs, `scratch.d_xs`, row by row of the table."""
     s, work, embedded = net.settings, net.scratch, net.memory.embedded
-    ticks = looked_up(net)
+    ticks = ticks_looked_up(net)
     for t in range(ticks):
         for c in range(s.categories):
             number = int(embedded[t, 2 * c + 1]) - 1
@@ -59,10 +59,10 @@ def gradient(net: NetworkViews):
 
 @jit_part
 def squared_norms(net: NetworkViews):
-    """Sum of squares of these gradients, each row once."""
+    """Sum of squares of these gradients; each row counts once."""
     s, work, embedded = net.settings, net.scratch, net.memory.embedded
     total = np.float32(0.0)
-    for t in range(looked_up(net)):
+    for t in range(ticks_looked_up(net)):
         for c in range(s.categories):
             number = int(embedded[t, 2 * c + 1]) - 1
             if number >= 0 and work.marks[number] == LEARNED:
@@ -73,9 +73,9 @@ def squared_norms(net: NetworkViews):
 
 @jit_part
 def update(net: NetworkViews, rate, factor, updates):
-    """One optimiser step for these rows, each once."""
+    """One optimiser step for each of these rows."""
     s, work, embedded, flat = net.settings, net.scratch, net.memory.embedded, net.weights
-    for t in range(looked_up(net)):
+    for t in range(ticks_looked_up(net)):
         for c in range(s.categories):
             number = int(embedded[t, 2 * c + 1]) - 1
             if number >= 0 and work.marks[number] == SUMMED:

@@ -1,10 +1,12 @@
-"""The inputs of a network that reads features: numbers in units of their running deviations,
-categories as embeddings. Feature n has the channel `first + n` of the scaler."""
+"""Inputs of a network that reads features: standardised numbers, and embeddings of categories.
+
+Feature n has the channel `first + n` of the scaler.
+"""
 
 from .embedding import look_up
 from .jit import jit_part
 from .layout import NetworkViews, Scaler
-from .scaling import as_it_is, is_category, is_fixed, is_missing, observe, standardise
+from .scaling import is_category, is_fixed, is_missing, observe, standardise, unscaled
 
 
 @jit_part
@@ -19,13 +21,13 @@ def fill_inputs(net: NetworkViews, scaler: Scaler, first, features):
         else:
             fixed = is_fixed(scaler, first + n)
             x[i] = (
-                as_it_is(features[n], 0.0) if fixed else standardise(scaler, first + n, features[n])
+                unscaled(features[n], 0.0) if fixed else standardise(scaler, first + n, features[n])
             )
             i += 1
 
 
 @jit_part
 def learn_channel(scaler: Scaler, j, value):
-    """Let channel j learn from a value, unless it is missing or there is nothing to learn."""
+    """Update channel j with a value, unless it is missing or the channel is not scaled."""
     if not (is_missing(value) or is_fixed(scaler, j) or is_category(scaler, j)):
         observe(scaler, j, value)

@@ -1,6 +1,18 @@
-"""The one place that decides how kernels are compiled, and says so when they are.
+"""How kernels are compiled, decided in one place.
 
-Measured reasons for the flags are in docs/decisions.md.
+Decorators, from the entry point down:
+
+    jit            an entry point, or a loop over arrays that others call; cached on disk
+    jit_apart      a long-running kernel, compiled once instead of into each of its callers
+    jit_parallel   an entry point whose `prange` uses threads
+    jit_reduction  a sum that may be added up in any order
+    jit_scalar     a function of numbers, shared by CPU and CUDA kernels
+    jit_part       a function that only kernels call, with tuples of views as arguments
+    jit_inlined    a short part, always compiled into its caller
+    jit_view       a part that returns one view
+    jit_choice     a name that stands for a function of each cell or each rule
+
+docs/decisions.md has the measurements behind the flags.
 """
 
 import hashlib
@@ -22,17 +34,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 ELEMENTWISE = {"contract", "arcp", "nsz"}
 REDUCTION = ELEMENTWISE | {"reassoc"}
 _PART: Any = {
-    "fastmath": False,  # they would inherit that of the kernel that they are compiled into
+    "fastmath": False,  # a part would inherit that of the kernel that it is compiled into
     "error_model": "numpy",
     "nogil": True,
-    "_nrt": False,  # no array here has an owner to count
+    "_nrt": False,  # views have no owner, so there is nothing to count
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
 }
 
 
 def _sources_hash() -> str:
-    """Hash of every file that kernels are compiled from."""
+    """Hash of all files that kernels are compiled from."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
@@ -44,25 +56,26 @@ _SOURCES = _sources_hash()
 
 
 class _Notice(event.Listener):
-    """Tells a person who waits for a compiler what for, and in the end for how long."""
+    """Says on stderr which kernel is being compiled, and how long it took."""
 
     def __init__(self) -> None:
         self._depth = 0
         self._start = 0.0
 
     def on_start(self, event: Any) -> None:
-        """Speak up when a kernel of ours is compiled, not for the parts that it is made of."""
+        """Announce a kernel of this package, but not the parts that it is made of."""
         self._depth += 1
         function = event.data["dispatcher"].py_func
         if self._depth == 1:
             self._start = time.perf_counter()
             self._ours = function.__module__.startswith("streamlstm.")
             if self._ours:
-                name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+                module = function.__module__.removesuffix(".entries").rpartition(".")[2]
+                name = f"{module}.{function.__name__}"
                 print(f"streamlstm: compiling {name} ...", end="", file=sys.stderr, flush=True)
 
     def on_end(self, event: Any) -> None:
-        """Say how long it took."""
+        """Print how long it took."""
         self._depth -= 1
         if self._depth == 0 and self._ours:
             print(f" {time.perf_counter() - self._start:.1f} s", file=sys.stderr, flush=True)
@@ -87,18 +100,18 @@ def _compile(
         dispatcher.enable_caching()
     except RuntimeError:  # a read-only install without a writable home
         return dispatcher
-    # Numba stamps a cached kernel with its own file only; a kernel that calls another file's
-    # would survive a change there, so every stamp covers all kernel files.
+    # Numba stamps a cached kernel with its own file only. A change in a file that the kernel calls
+    # would go unnoticed, so our stamp covers all kernel files.
     cache = dispatcher._cache
     cache._cache_file._source_stamp = (cache._cache_file._source_stamp, _SOURCES)
-    # It tells kernels apart by what they refer to, where a kernel has another name in each process.
+    # Numba tells closures apart by what they refer to, which differs between processes for kernels.
     identity = _identity(function), parallel
     cache._index_key = lambda sig, codegen: (sig, codegen.magic_tuple(), identity)
     return dispatcher
 
 
 def _identity(value: Any) -> Any:
-    """What tells a value that a kernel refers to from others, in any process."""
+    """Identity of a value that a kernel refers to, the same in all processes."""
     function = getattr(value, "py_func", value)
     if not isinstance(function, FunctionType):
         return repr(value)
@@ -107,66 +120,65 @@ def _identity(value: Any) -> Any:
 
 
 def jit(function: F) -> F:
-    """Compile a kernel: no GIL, no Python objects, division by zero gives inf, cached on disk.
+    """Compile a kernel: without the GIL, division by zero gives inf, cached on disk.
 
-    Called from another kernel it is compiled into it: handing over ten arrays takes longer than
-    some of them work.
+    A kernel that calls it compiles it in: passing ten arrays can take longer than the work itself.
     """
     return _compile(function, ELEMENTWISE)
 
 
 def jit_apart(function: F) -> F:
-    """Compile a kernel that works so long that it need not be compiled into its callers."""
+    """Compile a kernel that runs long: callers call it instead of compiling it in."""
     return _compile(function, ELEMENTWISE, forceinline=False)
 
 
 def jit_parallel(function: F) -> F:
-    """Compile a kernel whose `prange` goes over threads. One call at a time: see `rounds`."""
+    """Compile a kernel whose `prange` uses threads. One call at a time: see `fleets.rounds`."""
     return _compile(function, ELEMENTWISE, forceinline=False, parallel=True)
 
 
 def jit_reduction(function: F) -> F:
-    """Compile a kernel whose sums may be added up in any order."""
+    """Compile a kernel that may add up its sums in any order."""
     return _compile(function, REDUCTION)
 
 
 def jit_scalar(function: F) -> F:
-    """Compile a scalar function without fastmath, callable from CPU and CUDA kernels alike."""
+    """Compile a function of numbers, without fastmath, for CPU and CUDA kernels."""
     return _compile(function, False)
 
 
 def jit_part(function: F) -> F:
-    """Make a function a part of kernels; to Python it stays the plain function that it is.
+    """Let kernels call a function; called from Python it runs uncompiled.
 
-    Parts pass tuples of views around. Letting Python call their compiled form would take longer to
-    compile, and no one needs it. They round as written, without fastmath: the same tick gives the
-    same bits whichever kernel a part is compiled into.
+    Parts take tuples of views. An interface to Python would only add compile time. Parts are
+    compiled without fastmath, so that a tick gives the same bits in every kernel.
     """
     return register_jitable(**_PART)(function)
 
 
 def jit_inlined(function: F) -> F:
-    """Likewise, and never called where it may be compiled into its caller.
+    """Like `jit_part`, but always compiled into the caller.
 
-    Views go into a call one number at a time, over a hundred for those of a forecaster, which takes
-    longer than many a part works.
+    A call passes the views of a forecaster as over a hundred numbers, which can take longer than
+    the work itself.
     """
     return register_jitable(**{**_PART, "forceinline": True})(function)
 
 
 def jit_view(function: F) -> F:
-    """Make a function that returns a single view a part of kernels.
+    """Like `jit_part`, for a function that returns a single view.
 
-    Numba lets no function do so that does not count owners. Of a view it finds none.
+    Numba allows that only with reference counting switched on. It finds no owner to count.
     """
     return register_jitable(**{**_PART, "_nrt": True})(function)
 
 
 def jit_choice(files: Callable[[], dict[type, Any]]) -> Callable[[F], F]:
-    """Make a function stand for those of its name in several files.
+    """Make a function stand for the functions of its name in several files.
 
-    The type of its first argument, one of the named tuples in `files()`, chooses: in kernels when
-    they are compiled, so that a choice costs nothing and what is not chosen is not compiled.
+    The type of its first argument, a named tuple among the keys of `files()`, chooses the file.
+    Kernels choose at compile time, so the choice costs nothing and the other files are not
+    compiled.
     """
 
     def decorate(function: F) -> F:

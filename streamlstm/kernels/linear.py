@@ -1,46 +1,38 @@
 """The products that every layer is made of. Outputs come first and are overwritten.
 
-Blocks of sums stay in registers (see `vector`). What is left of a row that is no whole number of
-vectors is covered by a last vector that overlaps the one before: it computes the same again, or
-adds zeros there.
+Blocks of sums stay in registers (see `blocks`). If a row is no whole number of vectors, its last
+vector overlaps the one before, and computes the same again or adds zeros there.
 """
 
 import numpy as np
 
-from .jit import jit, jit_part
-from .vector import (
-    LANES,
+from .blocks import (
     ROWS,
     add_outer,
     add_rows,
     add_scaled,
-    last,
-    load,
-    load2,
     load_many,
     load_rows,
     repeat,
-    splat,
-    store,
-    store2,
     store_each,
     store_many,
     store_totals,
-    total,
     zeros,
 )
+from .jit import jit, jit_part
+from .vector import LANES, last, load, load2, splat, store, store2, total
 
 ZERO = np.float32(0.0)
-FAINT = np.float32(1e-20)
-# Of a product of several rows: these and so many vectors of weights fill the registers, which are
-# 32 for vectors of 16 lanes and may be 16 otherwise.
-TOGETHER = 6
-BLOCK = 4 if LANES == 16 else 2
+TRACE_FLOOR = np.float32(1e-20)
+# Of `affine_rows`: ROW_BLOCK rows times COLUMN_BLOCK vectors fill the registers. There are 32 of 16
+# lanes, or else perhaps only 16.
+ROW_BLOCK = 6
+COLUMN_BLOCK = 4 if LANES == 16 else 2
 
 
 @jit
 def copy(y, x):
-    """y = x, both (N,): compiles faster than a slice assignment."""
+    """y = x, both (N,). Compiles faster than a slice assignment."""
     for n in range(y.size):
         y[n] = x[n]
 
@@ -54,7 +46,7 @@ def clear(y):
 
 @jit
 def affine_block(z, n, x, w, sums):
-    """Columns of `affine` from n on, as many as `sums` has vectors: those of b."""
+    """Columns of `affine` from n on, one for each vector of `sums`, which hold b."""
     for m in range(x.size):
         sums = add_scaled(sums, w, m, n, x[m])
     store_many(z, n, sums)
@@ -92,7 +84,7 @@ def affine(z, x, w, b):
 
 @jit
 def affine_rows_block(zs, xs, w, n, sums):
-    """Columns of `affine_rows` from n on: of each row its share of `sums`, those of b."""
+    """Columns of `affine_rows` from n on. sums: vectors of b for each row, one after the other."""
     for m in range(w.shape[0]):
         sums = add_rows(sums, xs, w, m, n)
     store_each(zs, n, sums)
@@ -100,21 +92,21 @@ def affine_rows_block(zs, xs, w, n, sums):
 
 @jit
 def affine_rows(zs, xs, w, b):
-    """`affine` of TOGETHER rows wherever they are, to the same bits: a small matrix product.
+    """`affine` of ROW_BLOCK rows at once, with the same bits: a small matrix product.
 
     zs, xs: tuples of (N,) and of (M,), w: (M, N), b: (N,).
     """
     N = b.size
     n = 0
-    while n + BLOCK * LANES <= N:
-        affine_rows_block(zs, xs, w, n, repeat(load_many(b, n, BLOCK), TOGETHER))
-        n += BLOCK * LANES
+    while n + COLUMN_BLOCK * LANES <= N:
+        affine_rows_block(zs, xs, w, n, repeat(load_many(b, n, COLUMN_BLOCK), ROW_BLOCK))
+        n += COLUMN_BLOCK * LANES
     while n < N and LANES <= N:
         n = min(n, N - LANES)
-        affine_rows_block(zs, xs, w, n, repeat(load_many(b, n, 1), TOGETHER))
+        affine_rows_block(zs, xs, w, n, repeat(load_many(b, n, 1), ROW_BLOCK))
         n += LANES
     if N < LANES:
-        for k in range(TOGETHER):
+        for k in range(ROW_BLOCK):
             affine(zs[k], xs[k], w, b)
 
 
@@ -133,10 +125,10 @@ def dot(x, y):
 
 @jit
 def rows_dot(z, w, x, backward=False):
-    """z = w x, one dot product a row; the rows are taken from the last on if `backward`.
+    """z = w x, one dot product a row, from the last row to the first if `backward`.
 
-    Calls in turn should change direction: the rows that one leaves in the nearest cache are those
-    that the next begins with. z: (M,), w: (M, N), x: (N,).
+    z: (M,), w: (M, N), x: (N,). Successive calls should alternate the direction: then a call begins
+    with the rows that the one before left in the cache.
     """
     M, N = w.shape
     whole = N - N % LANES
@@ -156,7 +148,7 @@ def rows_dot(z, w, x, backward=False):
 
 @jit
 def input_gradients(d_xs, w_x, d_zs, steps):
-    """d_xs = d_zs w_x', rows 0 .. steps-1. d_xs: (T, I), w_x: (I, N), d_zs: (T, N)."""
+    """d_xs = d_zs w_x' in rows 0 .. steps-1. d_xs: (T, I), w_x: (I, N), d_zs: (T, N)."""
     for t in range(steps):
         rows_dot(d_xs[t], w_x, d_zs[t], t % 2 == 1)
 
@@ -173,7 +165,7 @@ def outer_sum(d_w, d_b, xs, d_zs):
 
 @jit
 def outer_sum_columns(d_w, d_b, xs, d_zs, to, of, N):
-    """`outer_sum` of N columns alone: of d_zs from `of` on, of d_w and d_b from `to` on."""
+    """`outer_sum` of N columns: columns `of` and on of d_zs, `to` and on of d_w and d_b."""
     T, M = xs.shape
     n = 0
     while n < N and 2 * LANES <= N:
@@ -229,7 +221,7 @@ def outer_sum_columns(d_w, d_b, xs, d_zs, to, of, N):
             a0 += load2(d_zs, t, of + n)
         store(d_b, to + n, a0)
         n += LANES
-    for k in range(n, N):  # fewer than a vector has lanes
+    for k in range(n, N):  # fewer columns than a vector has lanes
         d_b[to + k] = ZERO
         for t in range(T):
             d_b[to + k] += d_zs[t, of + k]
@@ -240,17 +232,18 @@ def outer_sum_columns(d_w, d_b, xs, d_zs, to, of, N):
 
 
 @jit_part
-def carried(kept, trace, new):
-    """kept trace + new, a trace one tick on, of float32 numbers or of vectors.
+def next_trace(kept, trace, new):
+    """The trace of the next tick, kept trace + new, of float32 numbers or vectors.
 
-    Traces of what fell silent would decay into denormals, which are slow: they end above.
+    The trace of an input that stays zero would decay into denormals, which are slow. TRACE_FLOOR
+    keeps it above them.
     """
-    return kept * trace + (new + FAINT)
+    return kept * trace + (new + TRACE_FLOOR)
 
 
 @jit
-def diagonals(y, w, H):
-    """What each gate of a unit reads of that unit's own output: y[n H + j] = w[j, n H + j].
+def own_weights(y, w, H):
+    """Weights of each unit's own last output in its gates: y[n H + j] = w[j, n H + j].
 
     y: (N,), w: (at least H, N), N a multiple of H.
     """
@@ -260,10 +253,10 @@ def diagonals(y, w, H):
 
 
 @jit
-def add_by_traces(d_w, traces, d):
-    """Gradients are traces times the gradient of what they are derivatives of: d_w += traces d.
+def add_trace_gradient(d_w, traces, d):
+    """d_w += traces d: traces times the gradient of what they are derivatives of.
 
-    d_w: (M, at least N), traces: (M, N), d: (H,), which stands for every H columns.
+    d_w: (M, at least N), traces: (M, N), d: (H,), used for every H columns.
     """
     M, N = traces.shape
     H = d.size

@@ -1,4 +1,4 @@
-"""Gradients of the losses of one prediction."""
+"""Gradient of the loss of one prediction."""
 
 import numpy as np
 
@@ -13,9 +13,9 @@ ONE = np.float32(1.0)
 
 @jit_scalar
 def loss_gradient(kind, error):
-    """Derivative with respect to the prediction, of error = prediction - target.
+    """Derivative of the loss with respect to the prediction. error e = prediction - target.
 
-    squared: e^2 / 2; absolute: |e|, 0 at its kink; Huber (1964): e^2 / 2 up to 1, |e| - 1/2 beyond.
+    squared: e^2 / 2; absolute: |e|; Huber (1964): e^2 / 2 up to |e| = 1, |e| - 1/2 beyond.
     """
     if kind == SQUARED or (kind == HUBER and abs(error) <= ONE):
         return error

@@ -1,4 +1,4 @@
-"""A stack of recurrent layers and its Dense head, tick by tick: advance, peek, learn."""
+"""A stack of recurrent layers with a Dense head, tick by tick: advance, peek, learn."""
 
 import numpy as np
 
@@ -11,12 +11,12 @@ from .loss import loss_gradient
 from .optimizer import clip_factor, optimizer_step, squared_norm
 from .views import row
 
-ALERT = 2.0  # factor of the learning rate for a while after a drift
+ALERT_FACTOR = 2.0  # of the learning rate for a while after a drift
 
 
 @jit_part
 def advance(net: NetworkViews, x):
-    """Take one tick's inputs: state, tapes and `memory.output` move on. x: (I,) float32."""
+    """Advance by one tick: state, tapes and `memory.output`. x: (I,) float32."""
     m, t = net.memory, net.clock[CLOCK.ticks] % net.settings.window
     rules.advance(net.rule, net, x)
     clear(m.d_ys[t])
@@ -26,15 +26,15 @@ def advance(net: NetworkViews, x):
 
 @jit_part
 def peek(net: NetworkViews, x):
-    """What `advance` would put into `memory.output`, on scratch alone: see `scratch.output`."""
+    """Leave in `scratch.output` what `advance` would put into `memory.output`; change no state."""
     rules.peek(net.rule, net, x)
 
 
 @jit_part
 def learn(net: NetworkViews, targets):
-    """Score the newest output against its targets and update the weights when it is time to.
+    """Store the gradient of the newest output's loss, and update the weights if due.
 
-    targets: (K,) float32; a NaN is a missing target: it adds nothing to the loss.
+    targets: (K,) float32; a NaN is a missing target and adds nothing to the loss.
     """
     s, m = net.settings, net.memory
     newest = (net.clock[CLOCK.ticks] - 1) % s.window
@@ -44,21 +44,21 @@ def learn(net: NetworkViews, targets):
         if not np.isnan(error):
             m.d_ys[newest, k] = loss_gradient(s.loss, error)
             labelled = 1
-    settle(net, labelled)
+    update_if_due(net, labelled)
 
 
 @jit_part
-def settle(net: NetworkViews, labelled):
-    """Count a tick whose `d_ys` are known, `labelled` 1 if it has any, and update when due."""
+def update_if_due(net: NetworkViews, labelled):
+    """Count a tick and update every `stride` ticks. labelled: 1 if the tick has a target, or 0."""
     net.clock[CLOCK.labelled] += labelled
     net.clock[CLOCK.unlearned] += 1
     if net.clock[CLOCK.unlearned] >= net.settings.stride:
-        learn_now(net)
+        learn_pending(net)
 
 
 @jit_part
-def learn_now(net: NetworkViews):
-    """Update the weights with the ticks since the last update, if one of them had a target."""
+def learn_pending(net: NetworkViews):
+    """Update the weights with the ticks since the last update, if any of them has a target."""
     if net.clock[CLOCK.labelled] > 0:
         rules.gradient(net.rule, net, net.clock[CLOCK.unlearned])
         embedding.gradient(net)
@@ -68,10 +68,10 @@ def learn_now(net: NetworkViews):
 
 
 @jit_part
-def shrink(w, kept):
-    """w = kept w: weight decay apart from the gradient (Loshchilov & Hutter 2019). w: (N,)."""
+def decay_weights(w, factor):
+    """w = factor w: decoupled weight decay (Loshchilov & Hutter 2019). w: (N,)."""
     for n in range(w.size):
-        w[n] *= kept
+        w[n] *= factor
 
 
 @jit_part
@@ -80,7 +80,7 @@ def update(net: NetworkViews):
     s, flat = net.settings, net.weights
     rate = s.learning_rate
     if net.clock[CLOCK.alert] > 0:
-        rate *= ALERT
+        rate *= ALERT_FACTOR
     net.clock[CLOCK.updates] += 1
     updates, P = net.clock[CLOCK.updates], dense_size(net.cell, s)
     grads = row(net.scratch.grads, 0, P)
@@ -91,10 +91,10 @@ def update(net: NetworkViews):
     )  # fmt: skip
     embedding.update(net, rate, factor, updates)
     if s.weight_decay > 0.0:
-        kept = np.float32(1.0 - rate * s.weight_decay)
+        decay = np.float32(1.0 - rate * s.weight_decay)
         layers = s.directions * s.num_layers
         for layer in range(layers):
             I = inputs_of(s, layer)
             start = weights_start(net.cell, s, layer)
-            shrink(row(flat.params, start, matrices_size(net.cell, I, s.hidden_size)), kept)
-        shrink(row(flat.params, weights_start(net.cell, s, layers), net.head.w.size), kept)
+            decay_weights(row(flat.params, start, matrices_size(net.cell, I, s.hidden_size)), decay)
+        decay_weights(row(flat.params, weights_start(net.cell, s, layers), net.head.w.size), decay)

@@ -13,8 +13,8 @@ MOMENTUM = np.float32(0.9)  # sgd
 SMOOTHING = np.float32(0.99)  # rmsprop
 BETA1, BETA2 = np.float32(0.9), np.float32(0.999)  # adam
 EPSILON = np.float32(1e-8)
-# Averages that decay into denormals make the update ten times slower: the squares have a floor,
-# the means end at zero.
+# Averages that decay into denormals make an update ten times slower: squares have a floor, smaller
+# means become zero.
 SMALLEST_SQUARE = np.float32(1e-30)
 SMALLEST_MEAN = np.float32(1e-30)
 
@@ -33,10 +33,9 @@ def squared_norm(x):
 
 @jit
 def clip_factor(squares, clip_norm):
-    """Factor that brings a global norm down to `clip_norm` (Pascanu et al. 2013).
+    """Factor that clips a gradient to the global norm `clip_norm` (Pascanu et al. 2013).
 
-    squares: the gradient's sum of squares. 1 where the norm is already within `clip_norm`, 0 where
-    it is not finite.
+    squares: sum of squares of the gradient. The factor is 0 if that is not finite.
     """
     norm = math.sqrt(squares)
     if not norm < np.inf:
@@ -67,7 +66,7 @@ def rmsprop_step(params, second, grads, rate, factor):
 
 @jit
 def adam_step(params, first, second, grads, rate, factor, updates):
-    """Adam (Kingma & Ba 2015) with bias correction; `updates` counts this one, from 1."""
+    """Adam (Kingma & Ba 2015) with bias correction. updates: number of this update, from 1."""
     correction1 = np.float32(1.0 / (1.0 - 0.9**updates))
     correction2 = np.float32(1.0 / (1.0 - 0.999**updates))
     for n in range(params.size):
@@ -81,7 +80,7 @@ def adam_step(params, first, second, grads, rate, factor, updates):
 
 @jit
 def optimizer_step(params, first, second, grads, kind, learning_rate, factor, updates):
-    """One step of the chosen optimiser; none where `factor`, of the gradient, is 0.
+    """One step of an optimiser along `factor` times the gradient; none if the factor is 0.
 
     All buffers are flat, (P,).
     """

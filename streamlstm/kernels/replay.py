@@ -1,27 +1,28 @@
-"""Experience replay: an update on windows of the past next to the newest (Lin 1992).
+"""Experience replay (Lin 1992): updates on random windows of the past and the newest one.
 
-Every update takes a mini-batch of B windows of T ticks from a ring of the last C: the newest and
-B - 1 at random. Each begins from a state of zero; after the first ticks, which only build up the
-state, every output counts for all targets that have arrived by now. So a value is learned from as
-often as it is drawn, not once, and the batch makes matrix products of matrix-vector products.
+An update takes a mini-batch of B windows of T ticks from a ring of the last C ticks: the newest
+window and B - 1 random ones. Each starts from a state of zero. The first ticks are a burn-in that
+only builds up the state; the outputs of the others learn from all targets that have arrived. So a
+value is learned from whenever it is drawn, and the batch turns matrix-vector products into matrix
+products.
 """
 
 import numpy as np
 
 from .batch import head_batch, head_batch_backward, lstm_batch, lstm_batch_backward
 from .jit import jit_part
-from .layout import CLOCK, NetworkViews, Past, layer_weights
+from .layout import CLOCK, NetworkViews, ReplayBuffer, layer_weights
 from .loss import loss_gradient
 from .network import update
 
-BUILD_UP = 0.3  # of a window
-LATER = np.float32(0.03)  # weight of the loss of every horizon but the first
+BURN_IN = 0.3  # share of a window
+LATER_WEIGHT = np.float32(0.03)  # of the loss of each horizon after the first
 ZERO = np.float32(0.0)
 
 
 @jit_part
 def scramble(n):
-    """A whole number from 0 to 2^31 - 1 that looks random: splitmix64 (Steele et al. 2014)."""
+    """A pseudo-random integer from 0 to 2^31 - 1: splitmix64 of n (Steele et al. 2014)."""
     z = np.uint64(n) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -30,9 +31,9 @@ def scramble(n):
 
 @jit_part
 def window_start(net: NetworkViews, n, ticks, capacity):
-    """First tick of the n-th window of the next update; window 0 is the newest.
+    """First tick of window n of the next update; window 0 is the newest.
 
-    ticks: how many the past has seen, of which it holds the last `capacity`.
+    ticks: number of ticks so far, of which the replay buffer holds the last `capacity`.
     """
     newest, oldest = ticks - net.settings.window, max(ticks - capacity, 0)
     if n == 0:
@@ -42,10 +43,10 @@ def window_start(net: NetworkViews, n, ticks, capacity):
 
 
 @jit_part
-def replay_learn(net: NetworkViews, past: Past, ticks):
-    """One update on a mini-batch of windows; none until there are three windows' worth of ticks.
+def replay_learn(net: NetworkViews, past: ReplayBuffer, ticks):
+    """Update on a mini-batch of windows, once there are ticks for three windows.
 
-    ticks: how many `past` has seen.
+    ticks: number of ticks so far.
     """
     s, windows = net.settings, net.windows
     H, T, C = s.hidden_size, s.window, past.inputs.shape[0]
@@ -65,16 +66,16 @@ def replay_learn(net: NetworkViews, past: Past, ticks):
     weights = layer_weights(net.cell, net.weights.params, s, 0)
     grads = layer_weights(net.cell, net.scratch.grads, s, 0)
     lstm_batch(windows.inputs, windows.cs, windows.gates, windows.tanh_cs, weights.w, weights.b)
-    first = int(BUILD_UP * T)
+    first = int(BURN_IN * T)
     head_batch(windows.outputs, windows.inputs, net.head.w, net.head.b, first)
-    share, arrived = np.float32(1.0 / ((T - first) * s.replay)), 0
+    tick_weight, arrived = np.float32(1.0 / ((T - first) * s.replay)), 0
     for n in range(s.replay):
         start = window_start(net, n, ticks, C)
         for t in range(first, T):
             tick = (start + t) % C
             for k in range(s.output_size):
                 error = windows.outputs[t, k, n] - past.targets[tick, k]
-                weight = share if k == 0 else share * LATER
+                weight = tick_weight if k == 0 else tick_weight * LATER_WEIGHT
                 windows.outputs[t, k, n] = ZERO
                 if not np.isnan(error):
                     windows.outputs[t, k, n] = weight * loss_gradient(s.loss, error)

@@ -1,9 +1,10 @@
 """Online standardisation: a running mean and a running mean absolute deviation for each channel.
 
-The averages weigh all values alike until MEMORY of them have come, then forget exponentially. The
-mean absolute deviation, unlike the variance, is not dominated by outliers and does not overflow;
-once it is known, a value counts for no more than REACH times as much, so that a spike leaves the
-scale where it is. From the third such value in a row on, it is the scale that is wrong.
+The averages weigh the first MEMORY values alike, then forget exponentially. Unlike the variance,
+the mean absolute deviation is not dominated by outliers and does not overflow. After WARM_UP values
+a deviation of more than SPIKE mean deviations is a spike and is clipped there, so that it leaves
+the scale as it is. After MOST_SPIKES spikes in a row the next values count in full: then the scale
+is wrong, not the values.
 """
 
 import numpy as np
@@ -11,12 +12,12 @@ import numpy as np
 from .jit import jit_inlined
 from .layout import Scaler
 
-MEMORY = 1000.0
-CLIP = 10.0
-REACH, KNOWN, PATIENCE = 100.0, 30.0, 2.0  # the latter two in values
-LARGEST_RAW = 1e15  # likewise, of what is not scaled: float32 must not overflow in the network
-CATEGORY = -1.0  # what stands for the count of a channel without numbers
-LARGEST = 1e300  # a value beyond it counts as missing: differences must not overflow
+MEMORY = 1000.0  # values
+CLIP = 10.0  # largest standardised value
+SPIKE, WARM_UP, MOST_SPIKES = 100.0, 30.0, 2.0  # in mean deviations; in values; in values
+LARGEST_UNSCALED = 1e15  # the same of unscaled values: float32 must not overflow in the network
+CATEGORY = -1.0  # count of a channel of categories
+LARGEST = 1e300  # a larger value counts as missing: differences must not overflow
 
 
 @jit_inlined
@@ -27,58 +28,58 @@ def is_missing(value):
 
 @jit_inlined
 def is_fixed(scaler: Scaler, j):
-    """Whether values of channel j stay as they are: counted for ever, mean 0, deviation 1."""
+    """Whether channel j is not scaled: its count is infinite, its mean 0, its deviation 1."""
     return scaler.counts[j] == np.inf
 
 
 @jit_inlined
 def is_category(scaler: Scaler, j):
-    """Whether values of channel j are numbers of categories: there is nothing to count."""
+    """Whether the values of channel j are numbers of categories."""
     return scaler.counts[j] == CATEGORY
 
 
 @jit_inlined
-def as_it_is(value, missing):
-    """A value for the network, or what stands for one that is missing."""
-    return np.float32(value if abs(value) <= LARGEST_RAW else missing)
+def unscaled(value, missing):
+    """A value as float32; `missing` instead if it is missing or too large."""
+    return np.float32(value if abs(value) <= LARGEST_UNSCALED else missing)
 
 
 @jit_inlined
-def within_reach(scaler: Scaler, j, deviation):
-    """A deviation from the centre of channel j, as far as it counts."""
-    reach = REACH * scaler.spread[j]
-    if scaler.counts[j] <= KNOWN or abs(deviation) <= reach:
-        scaler.beyond[j] = 0.0
+def clip_spike(scaler: Scaler, j, deviation):
+    """A deviation from the mean of channel j, clipped if it is a spike."""
+    limit = SPIKE * scaler.spread[j]
+    if scaler.counts[j] <= WARM_UP or abs(deviation) <= limit:
+        scaler.spikes[j] = 0.0
         return deviation
-    scaler.beyond[j] += 1.0
-    if scaler.beyond[j] > PATIENCE:
+    scaler.spikes[j] += 1.0
+    if scaler.spikes[j] > MOST_SPIKES:
         return deviation
-    return min(max(deviation, -reach), reach)
+    return min(max(deviation, -limit), limit)
 
 
 @jit_inlined
 def observe(scaler: Scaler, j, value):
-    """Let channel j learn from a value."""
+    """Update channel j with a value."""
     scaler.counts[j] += 1.0
     rate = max(1.0 / scaler.counts[j], 1.0 / MEMORY)
-    deviation = within_reach(scaler, j, value - scaler.center[j])
+    deviation = clip_spike(scaler, j, value - scaler.center[j])
     scaler.center[j] += rate * deviation
     scaler.spread[j] += rate * (abs(deviation - rate * deviation) - scaler.spread[j])
 
 
 @jit_inlined
 def observe_uncentred(scaler: Scaler, j, value):
-    """Let channel j, whose centre stays 0, learn from a value; as much of it as counts."""
+    """Update channel j, whose mean stays 0, with a value. Returns the value, clipped if a spike."""
     scaler.counts[j] += 1.0
     rate = max(1.0 / scaler.counts[j], 1.0 / MEMORY)
-    value = within_reach(scaler, j, value)
+    value = clip_spike(scaler, j, value)
     scaler.spread[j] += rate * (abs(value) - scaler.spread[j])
     return value
 
 
 @jit_inlined
 def standardise(scaler: Scaler, j, value):
-    """(value - centre) / spread within +-CLIP; 0 for a NaN or a channel without spread."""
+    """(value - mean) / deviation within +-CLIP; 0 for NaN or a channel without deviation."""
     deviation = value - scaler.center[j]
     if not scaler.spread[j] > 0.0 or np.isnan(deviation):
         return np.float32(0.0)

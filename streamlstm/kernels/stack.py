@@ -1,7 +1,7 @@
-"""Layers of cells, each reading the outputs of the one below, and the Dense head on the last.
+"""Stacked layers of cells, each reading the outputs of the one below, and the Dense head on top.
 
-A network has a stack of `num_layers` layers that begins with layer 0, and in `bidirectional` a
-second one that begins with layer `num_layers`.
+The stack of a network is its layers 0 to `num_layers` - 1. A bidirectional network has a second
+stack, from layer `num_layers` on.
 """
 
 import numpy as np
@@ -22,9 +22,9 @@ def head(y, h, w_head, b_head):
 
 @jit_part
 def head_backward(d_w_head, d_b_head, d_hs, d_ys, hs, w_head, newest, fresh):
-    """Gradients of the head over the `fresh` newest ticks, their mean loss counting.
+    """Gradients of the mean loss of the `fresh` newest ticks with respect to the head and to hs.
 
-    d_hs: (T, H), rows of older ticks set to zero; d_ys: (T, K); hs: (T, H).
+    d_hs: (T, H), zero for older ticks; d_ys: (T, K); hs: (T, H).
     """
     T, H = d_hs.shape
     K = d_ys.shape[1]
@@ -45,8 +45,8 @@ def head_backward(d_w_head, d_b_head, d_hs, d_ys, hs, w_head, newest, fresh):
 
 
 @jit_part
-def move_on(net: NetworkViews, first, states, tapes, T, t, x):
-    """Advance the stack that begins with layer `first`, writing row t of its tapes of T ticks."""
+def stack_step(net: NetworkViews, first, states, tapes, T, t, x):
+    """Advance the stack from layer `first` on by a tick; write row t of its tapes of T ticks."""
     s, below = net.settings, x
     for layer in range(s.num_layers):
         state = layer_state(net.cell, states, s, layer)
@@ -56,26 +56,26 @@ def move_on(net: NetworkViews, first, states, tapes, T, t, x):
 
 
 @jit_view
-def top(net: NetworkViews, states):
-    """The output of the last layer, (H,)."""
+def top_output(net: NetworkViews, states):
+    """Output of the last layer, (H,)."""
     return layer_state(net.cell, states, net.settings, net.settings.num_layers - 1)[0]
 
 
 @jit_part
 def peek(rule, net: NetworkViews, x):
-    """Of a network with one stack: see `rules`."""
+    """`rules.peek` of a network with one stack."""
     work = net.scratch
     copy(work.states, net.memory.states)
-    move_on(net, 0, work.states, work.tapes, 1, 0, x)
-    head(work.output, top(net, work.states), net.head.w, net.head.b)
+    stack_step(net, 0, work.states, work.tapes, 1, 0, x)
+    head(work.output, top_output(net, work.states), net.head.w, net.head.b)
 
 
 @jit_part
 def stack_backward(net: NetworkViews, first, d_xs, tapes, T, newest, steps):
-    """Send `scratch.d_hs` of the last layer back through the stack that begins with layer `first`.
+    """Back-propagate `scratch.d_hs` of the last layer through the stack from layer `first` on.
 
-    For `d_xs`, of its inputs, `tapes`, T, `newest` and `steps` see `cells.backward`; the gradients
-    are in `scratch.grads`.
+    d_xs: gradients of the stack's inputs. See `cells.backward` for it and for tapes, T, newest and
+    steps. The gradients of the weights are left in `scratch.grads`.
     """
     s, work = net.settings, net.scratch
     for n in range(s.num_layers):

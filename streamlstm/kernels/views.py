@@ -1,9 +1,9 @@
 """Views into flat buffers that cost a kernel next to nothing to open.
 
-Numba counts every view of an array as an owner, atomically, and asks a library function how to
-reshape one: opening the buffers of a network that way took longer than a forward step. These
-views have no owner, which is right as long as the kernel's caller holds the buffer, and compute
-their address, shape and strides, nothing else.
+Numba counts the owners of every view, atomically, and calls a library function to reshape one:
+opening the buffers of a network that way took longer than a forward step. The views of this file
+have no owner and only compute an address, a shape and strides. They are valid while the caller of
+the kernel holds the buffer.
 """
 
 from llvmlite import ir
@@ -17,8 +17,8 @@ ALIGNMENT = 16  # float32 values of a 64-byte cache line; every array starts on 
 
 
 @jit_part
-def room(size):
-    """`size` rounded up, so that the array that follows is aligned."""
+def padded(size):
+    """`size` rounded up, so that the next array is aligned."""
     return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
 
 
@@ -33,14 +33,14 @@ def matrix(buffer, start, rows, columns):
 
 
 def cube(buffer, start, matrices, rows, columns):
-    """As many matrices of `rows` times `columns` values, (matrices, rows, columns)."""
+    """`matrices` matrices of a buffer from `start` on, (matrices, rows, columns)."""
     size = matrices * rows * columns
     return buffer[start : start + size].reshape(matrices, rows, columns)
 
 
 @intrinsic
-def at(typing, like, address, size):
-    """`size` values at an address, (size,), of the dtype of the array `like`. Kernels only."""
+def array_at(typing, like, address, size):
+    """`size` values at an address, (size,), with the dtype of the array `like`. Kernels only."""
     kind = types.Array(like.dtype, 1, "C")
 
     def generate(context, builder, sig, args):

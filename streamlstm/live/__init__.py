@@ -6,21 +6,29 @@ them has to pass. `LiveRun` and `replay`, which use connectors, are in `streamls
 
 from .address import Address
 from .batch import Batch, EndOfStream, Rejected, iso
-from .connector import Sink, Source
+from .connector import Sink, SinkFactory, Source, SourceFactory
 from .history import History
-from .payload import PAYLOAD, SHOWN, Fields, Parser
+from .iterable import IterableSource
+from .pace import Pace, check_speed, paced, sleep_until
+from .payload import PAYLOAD, Fields, Parser
 
 __all__ = [
     "PAYLOAD",
-    "SHOWN",
     "Address",
     "Batch",
     "EndOfStream",
     "Fields",
     "History",
+    "IterableSource",
+    "Pace",
     "Parser",
     "Rejected",
     "Sink",
+    "SinkFactory",
     "Source",
+    "SourceFactory",
+    "check_speed",
     "iso",
+    "paced",
+    "sleep_until",
 ]

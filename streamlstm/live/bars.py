@@ -1,6 +1,6 @@
-"""Ticks as bars: what those of each minute, or each hundred, were like; see docs/bars.md.
+"""Bars, or candles: summaries of the ticks of each minute, or of each hundred; see docs/bars.md.
 
-A bar holds SLOTS numbers of each of C columns, which are the ticks' value and features.
+An open bar holds SLOTS numbers for each of C columns, the value and features of its ticks.
 """
 
 import json
@@ -27,36 +27,36 @@ _LATEST = np.iinfo(np.int64).max
 
 
 class _Open(NamedTuple):
-    """The open bar of each of R streams; one without ticks is none."""
+    """The open bar of each of R streams."""
 
-    ticks: np.ndarray  # (R,)
+    ticks: np.ndarray  # (R,) how many it has; 0 if the stream has no open bar
     ends: np.ndarray  # (R,)
     bars: np.ndarray  # (R, C, SLOTS)
 
 
 class _Closed(NamedTuple):
-    """Room for as many closed bars as there are ticks."""
+    """The bars that T ticks close, with room for T of them."""
 
     ends: np.ndarray  # (T,)
     bars: np.ndarray  # (T, C, SLOTS)
-    by: np.ndarray  # (T,) whether a tick closes the next of them
-    late: np.ndarray  # (T,) whether a tick comes after its bar
+    closes: np.ndarray  # (T,) whether the tick closes a bar
+    late: np.ndarray  # (T,) whether the tick comes after its bar was closed
 
 
 @jit
 def _add(
     columns: np.ndarray, rows: np.ndarray, ends: np.ndarray, most: int, open: _Open, closed: _Closed
 ) -> int:
-    """Add T ticks to open bars, and return how many of these they close.
+    """Add T ticks to the open bars, and return how many bars that closes.
 
-    columns: (T, C); rows, ends: (T,) of each tick its stream and the end of its bar; most: ticks of
-    a bar.
+    columns: (T, C). rows, ends: (T,) each tick's stream and the end of its bar. most: the number of
+    ticks that closes a bar.
     """
     T, C = columns.shape
     N = 0
     for t in range(T):
         r = rows[t]
-        closed.by[t] = False
+        closed.closes[t] = False
         closed.late[t] = open.ticks[r] > 0 and ends[t] < open.ends[r]
         if closed.late[t]:
             continue
@@ -85,58 +85,58 @@ def _add(
 
 @jit
 def _close(open: _Open, r: int, closed: _Closed, n: int, t: int) -> None:
-    """Let tick t close the bar of stream r, as bar n."""
+    """Close the bar of stream r at tick t, as the nth closed bar."""
     for c in range(open.bars.shape[1]):
         for slot in range(SLOTS):
             closed.bars[n, c, slot] = open.bars[r, c, slot]
             open.bars[r, c, slot] = 0.0
     closed.ends[n] = open.ends[r]
-    closed.by[t] = True
+    closed.closes[t] = True
     open.ticks[r] = 0
 
 
 class Bars:
-    """Makes batches of closed bars from batches of ticks, each stream by itself.
+    """Turns batches of ticks into batches of closed bars, for each stream separately.
 
-    A bar by time is closed by the first tick of its stream at or after its end, which belongs to a
-    later bar, and has that end as its timestamp and label; no clock is asked. A bar by count is
-    closed by its last tick, and has the timestamp and label of that one. Either way the closing
-    tick gives it its id. Bars without ticks are left out: the forecaster sees by the timestamps
-    what is missing.
+    A bar by time is closed by the first tick of its stream at or after its end; that tick belongs
+    to a later bar. The timestamp and label of the bar are its end. No clock is used. A bar by count
+    is closed by its last tick, and has the timestamp and label of that tick. In both cases the id
+    of the bar is that of the closing tick. There are no bars without ticks: the forecaster sees
+    gaps by the timestamps.
 
-    Ticks that come after their bar was closed are handed on as `rejected`, and counted in `late`.
-    The order in a bar is that in which ticks arrive. Missing values are left out; what is made
-    of nothing else is missing.
+    Ticks that arrive after their bar was closed are passed on as `rejected` and counted in `late`.
+    Within a bar, ticks are in the order of arrival. Missing values are ignored; a bar that has no
+    others has a missing value.
 
     Parameters
     ----------
     every
-        What a bar spans: a time such as "500ms", "60s", "5min", "1h" or "1d", in multiples of it
-        since 1970 UTC, or a number of ticks, such as 100 or "100".
+        The length of a bar: a time such as "500ms", "60s", "5min", "1h" or "1d", where bars end at
+        multiples of it since 1970 UTC, or a number of ticks, such as 100 or "100".
     value
-        The value of a bar, which is to be forecast: "open", "high", "low", "close", "mean", "sum"
-        or "count" of the ticks' values, or, as "volume:sum", of one of their features.
+        The value to forecast: "open", "high", "low", "close", "mean", "sum" or "count" of the
+        ticks' values, or of one of their features, such as "volume:sum".
     features
-        The features of a bar, written likewise, which are also their names.
+        Features of a bar, written in the same way, which is also how they are named.
 
     Attributes
     ----------
     needs
-        The features of ticks that bars are made of, a tuple of names.
+        Names of the ticks' features that the bars are made of.
     by_time
         Whether ticks need timestamps.
     late
-        How many ticks came after their bar.
+        How many ticks arrived after their bar was closed.
 
     Raises
     ------
     ParameterError
-        If one of them is none of these, or a feature stands twice.
+        If an argument is none of these, or a feature is given twice.
 
     Examples
     --------
-    >>> from streamlstm.bars import Bars
-    >>> from streamlstm.stream import Batch
+    >>> from streamlstm.live import Batch
+    >>> from streamlstm.live.bars import Bars
     >>> times = np.array([5, 30, 59, 61, 150]) * 10**9
     >>> volumes = np.array([1.0, 1, 2, 3, 1])
     >>> ticks = Batch(np.array([7.0, 9, 8, 5, 6]), {"volume": volumes}, times, [*"abcde"])
@@ -157,7 +157,7 @@ class Bars:
         self._nanoseconds, self._most = _span(every)
         wanted = [_parsed(name) for name in (value, *self.features)]
         if twice := [name for name in self.features if self.features.count(name) > 1]:
-            raise ParameterError(f"the feature {twice[0]!r} stands twice")
+            raise ParameterError(f"the feature {twice[0]!r} is given twice")
         self._columns = [*dict.fromkeys(column for column, _ in wanted)]
         self._wanted = [(self._columns.index(column), kind) for column, kind in wanted]
         self.needs = tuple(name for name in self._columns if name is not None)
@@ -167,25 +167,26 @@ class Bars:
         self._open = _Open(none, none, np.empty((0, len(self._columns), SLOTS)))
 
     def update(self, batch: Batch) -> Batch:
-        """Take ticks, and return the bars that they close, in the order in which they do.
+        """Add ticks, and return the bars that they close, in the order of closing.
 
-        What a batch says of all of its messages goes along, also where no bar is closed.
+        The position, rejected messages and so on of the batch are passed on, even if no bar is
+        closed.
 
         Raises
         ------
         InputError
-            If it lacks a feature, or timestamps for bars by time. The bars have not changed.
+            If the ticks lack a feature, or timestamps for bars by time. The bars are unchanged.
 
         """
         T, columns = len(batch), self._columns_of(batch)
         ends = self._ends_of(batch)
         rows = self._rows_of(batch.keys, T)
         bars = np.empty((T, *self._open.bars.shape[1:]))
-        by, late = np.empty(T, np.bool_), np.empty(T, np.bool_)
-        closed = _Closed(np.empty(T, np.int64), bars, by, late)
+        closes, late = np.empty(T, np.bool_), np.empty(T, np.bool_)
+        closed = _Closed(np.empty(T, np.int64), bars, closes, late)
         N = _add(columns, rows, ends, self._most, self._open, closed)
         value, *features = [_summary(bars[:N, c], kind) for c, kind in self._wanted]
-        closers = batch.chosen(by)
+        closers = batch.chosen(closes)
         times, labels = closers.timestamps, closers.labels
         if self.by_time:
             times = closed.ends[:N]
@@ -205,23 +206,25 @@ class Bars:
         for c, name in enumerate(self._columns):
             if name is not None and name not in batch.features:
                 known = ", ".join(batch.features) or "none"
-                raise InputError(f"bars need the feature {name!r} of ticks; they have {known}")
+                raise InputError(f"bars need the feature {name!r}, but the ticks have {known}")
             columns[:, c] = batch.values if name is None else batch.features[name]
         return columns
 
     def _ends_of(self, batch: Batch) -> np.ndarray:
-        """(T,) nanoseconds since 1970 at which the bar of each tick ends; 0 by count."""
+        """(T,) the end of each tick's bar, in nanoseconds since 1970; 0 for bars by count."""
         if not self.by_time:
             return np.zeros(len(batch), np.int64)
         times = batch.timestamps
         if times is None:
-            raise InputError(f"bars of {self.every} need ticks with timestamps: name their field")
+            raise InputError(
+                f"bars of {self.every} need ticks with timestamps: name the field of the time"
+            )
         ends = times + (self._nanoseconds - times % self._nanoseconds)
         ends[ends < times] = _LATEST  # of int64, in 2262
         return ends
 
     def _rows_of(self, keys: Sequence[str] | None, ticks: int) -> np.ndarray:
-        """(T,) the rows of streams, which grow by doubling."""
+        """(T,) the row of each key's stream; room for rows grows by doubling."""
         for key in {None: None} if keys is None else dict.fromkeys(keys):
             self._rows.setdefault(key, len(self._rows))
         rows = len(self._open.ticks)
@@ -238,7 +241,7 @@ class Bars:
         return np.fromiter(map(self._rows.__getitem__, keys), np.int64, ticks)
 
     def _rejected(self, batch: Batch, late: np.ndarray) -> tuple[Rejected, ...]:
-        """The ticks that are late, as messages."""
+        """The late ticks, as rejected messages."""
         rejected = []
         for t in np.flatnonzero(late).tolist():
             numbers = {"value": batch.values, **batch.features}
@@ -249,12 +252,14 @@ class Bars:
             if batch.keys is not None:
                 tick["key"] = batch.keys[t]
             payload, name = json.dumps(tick), (batch.ids or batch.labels)[t]
-            rejected.append(Rejected(name, "late: its bar is closed", payload, len(payload)))
+            rejected.append(
+                Rejected(name, "late: its bar was already closed", payload, len(payload))
+            )
         self.late += len(rejected)
         return tuple(rejected)
 
     def state(self) -> dict[str, Any]:
-        """What a snapshot holds: numbers, text and arrays."""
+        """Return what a snapshot holds: numbers, text and arrays."""
         ticks, ends, bars = (each[: len(self._rows)].copy() for each in self._open)
         return {
             "every": self.every,
@@ -268,39 +273,42 @@ class Bars:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state of bars that are made alike, else a ParameterError."""
+        """Continue from a state; ParameterError if it is of bars with other parameters."""
         for name in ("every", "value", "features"):
             own = getattr(self, name)
             if state[name] != own:
-                raise ParameterError(f"the bars to go on with have {name} {state[name]}, not {own}")
+                raise ParameterError(f"the saved bars have {name} {state[name]}, not {own}")
         self.late = state["late"]
         self._rows = {key: row for row, key in enumerate(state["keys"])}
         self._open = _Open(*(state[name].copy() for name in _Open._fields))
 
 
 def _span(every: str | int) -> tuple[int, int]:
-    """Nanoseconds of a bar, 0 if it is one by count, and most ticks of it."""
+    """The length of a bar in nanoseconds, 0 for bars by count, and its most ticks."""
     found = re.fullmatch(r"([1-9][0-9]{0,18})([a-z]*)", str(every))
     if found and found[2] in ("", *_UNITS) and not isinstance(every, bool):
         number, unit = int(found[1]), found[2]
         if number * _UNITS.get(unit, 1) <= _LATEST:
             return (number * _UNITS[unit], _LATEST) if unit else (0, number)
     raise ParameterError(
-        f"every must be a number of ticks or a time in {', '.join(_UNITS)}, such as 100 or '5min', "
-        f"got {every!r}"
+        f"the length of a bar must be a number of ticks, such as 100, or a time in "
+        f"{', '.join(_UNITS)}, such as '5min'; got {every!r}"
     )
 
 
 def _parsed(name: str) -> tuple[str | None, str]:
-    """The feature, None for the value, and the kind of summary."""
+    """The column, a feature or None for the value, and the kind of summary."""
     column, colon, kind = name.rpartition(":")
     if kind not in KINDS or (colon and not column):
-        raise ParameterError(f"a bar has {', '.join(KINDS)}, or FEATURE:sum, not {name!r}")
+        raise ParameterError(
+            f"expected {', '.join(KINDS)}, or one of them of a feature, such as volume:sum; "
+            f"got {name!r}"
+        )
     return column or None, kind
 
 
 def _summary(bars: np.ndarray, kind: str) -> np.ndarray:
-    """(N,) of a column of bars, (N, SLOTS); NaN where there was nothing."""
+    """(N,) a summary of a column of bars, (N, SLOTS); NaN where all ticks were missing."""
     count = bars[:, COUNT]
     if kind == "count":
         return count.copy()

@@ -1,13 +1,18 @@
-"""The contract of connectors: where ticks come from, and where forecasts go.
+"""The contract of connectors: `Source`, where ticks come from, and `Sink`, where forecasts go.
 
-A connector is a class found by the scheme of an address, through the entry points
-`streamlstm.sources` and `streamlstm.sinks`; see docs/connectors.md. It knows one system and
-nothing of models. The runner calls it from one thread and owns reconnecting, back-pressure and
-what is acknowledged when.
+Write a class with the methods of one of them, hand it to `LiveRun`, and test it with
+`streamlstm.live.contract`; examples/jsonl_connector.py is a template. Methods may name their
+parameters as they like.
+
+A connector that also has an address is found by the scheme of the address, through the entry points
+`streamlstm.sources` and `streamlstm.sinks`; see docs/connectors.md.
+
+A connector knows one system and nothing about models. A live run calls it from one thread, and
+takes care of reconnecting, of back-pressure and of when to acknowledge.
 """
 
 from importlib.metadata import entry_points
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, overload
 
 import numpy as np
 
@@ -18,82 +23,97 @@ from .payload import Fields
 
 
 class Source(Protocol):
-    """Ticks, those of a stream in an order that is the same whenever they are delivered.
+    """A stream of ticks, which come in the same order whenever they are delivered.
 
-    Some systems read again from any position, others deliver again what was not acknowledged, and
-    others do neither; docs/connectors.md says what each means for a run. A position is of use where
-    the system knows positions, and else only to acknowledge within one connection.
+    Some systems can be read again from any position. Others deliver again what was not
+    acknowledged. Others do neither. docs/connectors.md says what this means for a run. If the
+    system knows no positions, a position only says what to acknowledge on the same connection.
 
-    A source of a system that delivers only so much before something is acknowledged may have an
-    attribute `is_full`, true while that is near: the runner then makes a snapshot at once.
+    A source whose system delivers only a limited number of ticks before one is acknowledged may
+    have an attribute `is_full`. While it is true, a run makes a snapshot at once.
 
-    Every method may raise a ConnectionError, upon which the runner calls `close`, waits, and calls
-    `open` with the position of the last batch it has. Any other error ends the run.
+    Every method may raise a `ConnectionError`. The run then calls `close`, waits, and calls `open`
+    with the position of the last batch that it has. Any other error ends the run.
     """
 
-    @classmethod
-    def from_address(cls, address: Address, fields: Fields) -> Self:
-        """Make one; does not connect. ParameterError for what the system does not know."""
-        ...
+    def open(self, position: Any, /) -> Any:
+        """Connect, and go to a position.
 
-    def open(self, position: Any) -> Any:
-        """Connect, and stand behind a position.
-
-        Without one, None, behind what was acknowledged last, else where the address says. Returns
-        the position where it stands, of what a snapshot can hold: numbers, text, lists, dicts.
+        If the position is None, go to the first tick that was not acknowledged, or, if none was
+        ever acknowledged, to where the address says. Return the position, made of what a snapshot
+        can hold: numbers, text, lists and dicts.
         """
         ...
 
-    def read(self, ticks: int, seconds: float) -> Batch | None:
-        """What has arrived, at most so many messages; waits for the first so long, then None.
+    def read(self, max_ticks: int, timeout: float, /) -> Batch | None:
+        """Return what has arrived, at most `max_ticks` messages.
 
-        The batch has `ids`, `received` and `position`, and may be of rejected messages alone.
-        EndOfStream once nothing will ever come.
+        Wait for the first message for up to `timeout` seconds, then return None. The batch has
+        `ids`, `received` and `position`, and may consist of rejected messages only. Raise
+        `EndOfStream` once nothing will ever come again.
         """
         ...
 
-    def acknowledge(self, position: Any) -> None:
-        """Tell the system that all up to a position, of a batch or of `open`, is not needed again.
+    def acknowledge(self, position: Any, /) -> None:
+        """Tell the system that nothing up to a position, of a batch or of `open`, is needed again.
 
-        It is called once a snapshot holds the ticks, or without snapshots once their forecasts are
-        written.
+        A run calls this once a snapshot holds the ticks, or, if it makes no snapshots, once the
+        sink has their forecasts.
         """
         ...
 
     def close(self) -> None:
-        """Let the connection go, in whatever state; raises nothing. `open` may follow."""
+        """Disconnect, in whatever state; raise nothing. `open` may follow."""
         ...
 
 
 class Sink(Protocol):
-    """Forecasts on their way out; errors as for a `Source`."""
-
-    @classmethod
-    def from_address(cls, address: Address) -> Self:
-        """Make one; does not connect. ParameterError for what the system does not know."""
-        ...
+    """A destination of forecasts; errors are handled as those of a `Source`."""
 
     def open(self) -> None:
         """Connect."""
         ...
 
-    def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None) -> None:
-        """Hand over a batch, and return when the system has it.
+    def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None, /) -> None:
+        """Deliver forecasts, and return when the system has them.
 
-        forecasts: (T, K) of the values that follow each tick in its stream; bounds: (T, 2, K) ends
-        of intervals around them, if there are any. The ids of the batch tell those apart that are
-        handed over twice.
+        forecasts: (T, K) values predicted to follow each tick in its stream. bounds: (T, 2, K)
+        lower and upper ends of their intervals, or None. The ids of the batch tell the system which
+        forecasts it is given twice.
         """
         ...
 
     def close(self) -> None:
-        """Let the connection go, in whatever state; raises nothing. `open` may follow."""
+        """Disconnect, in whatever state; raise nothing. `open` may follow."""
         ...
 
 
+class SourceFactory(Protocol):
+    """What an entry point of `streamlstm.sources` names: usually a class that is a `Source`."""
+
+    def from_address(self, address: Address, fields: Fields, /) -> Source:
+        """Make a source without connecting; ParameterError if the system has no such thing."""
+        ...
+
+
+class SinkFactory(Protocol):
+    """What an entry point of `streamlstm.sinks` names: usually a class that is a `Sink`."""
+
+    def from_address(self, address: Address, /) -> Sink:
+        """Make a sink without connecting; ParameterError if the system has no such thing."""
+        ...
+
+
+@overload
+def connector(kind: Literal["source"], address: Address) -> SourceFactory: ...
+@overload
+def connector(kind: Literal["sink"], address: Address) -> SinkFactory: ...
 def connector(kind: str, address: Address) -> Any:
-    """The class for an address, of "source" or "sink"."""
+    """Return the class of the "source" or "sink" for an address."""
     known = entry_points(group=f"streamlstm.{kind}s")
     if address.scheme in known.names:
         return known[address.scheme].load()
-    raise ParameterError(f"no {kind} is installed for {address.scheme}://, of {address}")
+    raise ParameterError(
+        f"no {kind} is installed for {address.scheme}://, the scheme of {address}; "
+        f"installed are {', '.join(sorted(known.names))}"
+    )

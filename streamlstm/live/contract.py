@@ -1,9 +1,17 @@
-"""Tests that every connector has to pass; a connector's own tests inherit them.
+"""Tests that every connector has to pass: derive a test class, and pytest runs them.
 
-A class derives from `ReplayableContract`, `RedeliveringContract`, or `SourceContract` if neither
-holds, or from `SinkContract`; says how to make a connector and how to reach its system past it; and
-is found by pytest if its name begins with Test. See docs/connectors.md and
-examples/jsonl_connector.py.
+Derive from `ReplayableContract` if the source can be read again from any position, from
+`RedeliveringContract` if its system delivers again what was not acknowledged, from `SourceContract`
+if neither holds, and from `SinkContract` for a sink. Give the class a name that begins with Test,
+and methods that make a connector and that talk to its system directly:
+
+    class TestLinesSource(ReplayableContract):
+        def make(self):
+            return LinesSource(self.path, FIELDS)
+
+        def send(self, messages):
+            with self.path.open("a") as file:
+                file.writelines(json.dumps(message) + "\\n" for message in messages)
 """
 
 import json
@@ -21,38 +29,41 @@ FIELDS = Fields(value="load", key="site", features=("wind",))
 
 
 class SourceContract:
-    """What every source does."""
+    """Tests for every source."""
 
     def make(self) -> Source:
-        """Make a source with `FIELDS`; of the same stream each time in a test, empty at first."""
+        """Make a source with `FIELDS`.
+
+        In one test it is always of the same stream, which is empty at first.
+        """
         raise NotImplementedError
 
     def send(self, messages: Sequence[dict[str, Any]]) -> None:
-        """Give the system messages, in this order."""
+        """Send messages to the system, in this order."""
         raise NotImplementedError
 
     def _ticks(self, count: int) -> Source:
-        """A source that is open at the beginning, with so many ticks waiting."""
+        """Make a source that is open at the beginning of a stream, and send it ticks."""
         source = self.make()
         source.open(None)
         self.send([{"site": "ab"[n % 2], "load": n, "wind": 10 * n} for n in range(count)])
         return source
 
-    def _read(self, source: Source, count: int, most: int = 100) -> list[Batch]:
-        """Batches of so many messages."""
+    def _read(self, source: Source, count: int, max_ticks: int = 100) -> list[Batch]:
+        """Read until `count` messages have arrived."""
         batches: list[Batch] = []
         tries = 0
         while (found := sum(len(each) + len(each.rejected) for each in batches)) < count:
-            batch = source.read(min(most, count - found), 1.0)
+            batch = source.read(min(max_ticks, count - found), 1.0)
             tries += batch is None
-            assert tries < 10, f"{found} of {count} messages have come"
+            assert tries < 10, f"{found} of {count} messages arrived"
             batches += [] if batch is None else [batch]
         return batches
 
     def _values(self, batches: list[Batch]) -> list[float]:
         return [value for batch in batches for value in batch.values.tolist()]
 
-    def test_ticks_come_in_order_with_all_there_is_of_them(self) -> None:
+    def test_ticks_arrive_in_order_with_keys_features_and_unique_ids(self) -> None:
         source = self._ticks(50)
         batches = self._read(source, 50)
         source.close()
@@ -64,28 +75,30 @@ class SourceContract:
         assert len(set(ids)) == 50
         assert all((batch.received or 0) > 1.6e18 for batch in batches)
 
-    def test_no_more_than_asked_for(self) -> None:
+    def test_read_returns_at_most_max_ticks(self) -> None:
         source = self._ticks(10)
-        batches = self._read(source, 10, most=3)
+        batches = self._read(source, 10, max_ticks=3)
         source.close()
         assert max(map(len, batches)) <= 3
         assert self._values(batches) == [*range(10)]
 
-    def test_nothing_comes_of_nothing(self) -> None:
+    def test_read_returns_none_if_nothing_arrives(self) -> None:
         source = self._ticks(0)
         assert source.read(10, 0.05) is None
         source.close()
 
-    def test_messages_that_are_no_ticks_are_handed_over_as_such(self) -> None:
+    def test_messages_that_are_not_ticks_are_rejected_with_a_reason(self) -> None:
         source = self._ticks(1)
         self.send([{"site": "a", "load": "high"}, {"site": "a"}, {"site": "a", "load": 1}])
         batches = self._read(source, 4)
         source.close()
         assert self._values(batches) == [0, 1]
         reasons = [each.reason for batch in batches for each in batch.rejected]
-        assert reasons == ["load: 'high' is not a number", "load: missing"]
+        assert reasons[0] == "load: 'high' is not a number"
+        assert reasons[1].startswith("load: missing")
+        assert len(reasons) == 2
 
-    def test_may_be_closed_at_any_time(self) -> None:
+    def test_can_be_closed_at_any_time(self) -> None:
         source = self.make()
         source.close()
         source.open(None)
@@ -94,9 +107,9 @@ class SourceContract:
 
 
 class ReplayableContract(SourceContract):
-    """What a source does besides that can read again from any position."""
+    """Tests for a source that can be read again from any position."""
 
-    def test_goes_on_from_a_position_whatever_was_read_or_acknowledged_since(self) -> None:
+    def test_reads_again_from_any_position(self) -> None:
         source = self._ticks(20)
         position = self._stored(self._read(source, 5)[-1].position)
         rest = self._read(source, 15)
@@ -109,7 +122,7 @@ class ReplayableContract(SourceContract):
         ids = [[name for batch in read for name in batch.ids or []] for read in (rest, repeated)]
         assert ids[0] == ids[1]
 
-    def test_goes_on_from_where_it_was_opened(self) -> None:
+    def test_reads_again_from_the_position_that_open_returned(self) -> None:
         source = self.make()
         position = self._stored(source.open(None))
         self.send([{"site": "a", "load": n} for n in range(3)])
@@ -119,7 +132,7 @@ class ReplayableContract(SourceContract):
         assert self._values(self._read(source, 3)) == [0, 1, 2]
         source.close()
 
-    def test_goes_on_behind_what_was_acknowledged(self) -> None:
+    def test_continues_after_what_was_acknowledged(self) -> None:
         source = self._ticks(10)
         source.acknowledge(self._read(source, 4)[-1].position)
         self._read(source, 6)
@@ -130,26 +143,26 @@ class ReplayableContract(SourceContract):
         again.close()
 
     def _stored(self, position: Any) -> Any:
-        """A position as a snapshot gives it back."""
+        """Return a position as a snapshot gives it back."""
         encoder = Encoder()
         node = json.loads(json.dumps(encoder.value(position)))
         return Decoder(memoryview(b"".join(encoder.arrays))).value(node)
 
 
 class RedeliveringContract(SourceContract):
-    """What a source does besides that delivers again what has not been acknowledged."""
+    """Tests for a source that delivers again what was not acknowledged."""
 
-    def test_what_is_not_acknowledged_comes_again(self) -> None:
+    def test_unacknowledged_ticks_are_delivered_again(self) -> None:
         source = self._ticks(10)
         source.acknowledge(self._read(source, 4)[-1].position)
-        self._read(source, 6, most=2)
+        self._read(source, 6, max_ticks=2)
         source.close()
         again = self.make()
         again.open(None)
         assert self._values(self._read(again, 6)) == [*range(4, 10)]
         again.close()
 
-    def test_a_position_of_before_a_connection_was_lost_acknowledges_nothing(self) -> None:
+    def test_a_position_of_an_earlier_connection_acknowledges_nothing(self) -> None:
         source = self._ticks(10)
         position = self._read(source, 4)[-1].position
         source.close()
@@ -160,21 +173,21 @@ class RedeliveringContract(SourceContract):
 
 
 class SinkContract:
-    """What a sink does."""
+    """Tests for every sink."""
 
     def make(self) -> Sink:
-        """Make a sink; of the same stream each time in a test, empty at first."""
+        """Make a sink; in one test always of the same stream, which is empty at first."""
         raise NotImplementedError
 
     def delivered(self) -> list[tuple[str, list[float]]]:
-        """Ids and forecasts that the system has by now, in the order in which they came."""
+        """Return ids and forecasts that the system has by now, in the order of arrival."""
         raise NotImplementedError
 
     def _batch(self, first: int, count: int) -> Batch:
         ids = [f"{n}-0" for n in range(first, first + count)]
         return Batch(np.zeros(count), {}, np.arange(count), ids, ["a"] * count, ids, 0, None)
 
-    def test_the_system_has_what_was_written(self) -> None:
+    def test_the_system_has_the_forecasts_once_write_returns(self) -> None:
         sink = self.make()
         sink.open()
         forecasts = np.arange(12.0).reshape(4, 3)
@@ -184,7 +197,7 @@ class SinkContract:
         assert self.delivered() == expected
         sink.close()
 
-    def test_may_be_closed_and_opened_again(self) -> None:
+    def test_can_be_closed_and_opened_again(self) -> None:
         sink = self.make()
         sink.close()
         for n in range(2):

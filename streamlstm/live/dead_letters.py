@@ -1,4 +1,4 @@
-"""Messages that are no ticks, put aside in a file."""
+"""A file for the messages that are not ticks."""
 
 import json
 import os
@@ -9,14 +9,15 @@ from pathlib import Path
 
 from .batch import Rejected
 
-_TAIL = 1 << 16  # bytes, more than a line has
-_BEGIN = b'{"id": '  # of a line
+_MAX_LINE_BYTES = 1 << 16
+_LINE_START = b'{"id": '
 
 
 class DeadLetters:
-    """A JSON object a line: `id`, `reason`, `size` in bytes, and the `payload`, or its beginning.
+    """Appends messages to a file, one JSON object a line: `id`, `reason`, `payload` and `size`.
 
-    Messages that a run reads again after a crash are written again.
+    The payload is cut off if it is long; `size` is that of the whole message, in bytes. Messages
+    that a run reads again after a crash are written again.
     """
 
     def __init__(self, path: str | Path):
@@ -24,18 +25,18 @@ class DeadLetters:
         self._file = _opened(self._path)
 
     def write(self, messages: Iterable[Rejected]) -> None:
-        """Append some, onto the disk where there is one; an OSError if there is no room for all."""
+        """Append messages and wait until they are on the disk; OSError if they do not fit."""
         left = b"".join(json.dumps(each._asdict()).encode() + b"\n" for each in messages)
         try:
             while left:
                 left = left[self._file.write(left) :]
-            if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):  # not a pipe
                 os.fsync(self._file.fileno())
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def reopen(self) -> None:
-        """Go on behind the last whole line."""
+        """Continue after the last complete line."""
         self.close()
         self._file = _opened(self._path)
 
@@ -45,13 +46,13 @@ class DeadLetters:
 
 
 def _opened(path: Path) -> FileIO:
-    """A file to append lines to, without the last one if that is ours and has been cut off."""
+    """Open a file for appending; remove a last line that was cut off while we wrote it."""
     file = path.open("ab+", buffering=0)
     size = file.tell()
-    start = max(size - _TAIL, 0)
+    start = max(size - _MAX_LINE_BYTES, 0)
     file.seek(start)
     tail = file.read(size - start).rpartition(b"\n")[2]
-    if tail and tail[: len(_BEGIN)] == _BEGIN[: len(tail)]:
+    if tail and tail[: len(_LINE_START)] == _LINE_START[: len(tail)]:
         file.truncate(size - len(tail))
     elif tail:
         file.write(b"\n")

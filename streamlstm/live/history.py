@@ -1,4 +1,4 @@
-"""What streams brought before, for ticks that come many streams at a time."""
+"""The newest entries of many streams, for batches that mix ticks of all of them."""
 
 from collections.abc import Hashable, Sequence
 
@@ -6,16 +6,16 @@ import numpy as np
 
 
 class History:
-    """The newest entries of each of many streams, so that those which come can look back.
+    """Keeps the newest entries of each stream, so that new ones can look back at them.
 
-    Memory is that of the newest entries, however long the streams.
+    Memory does not grow with the length of the streams.
 
     Parameters
     ----------
     depth
-        Entries to look back.
+        How many entries to look back.
     blank
-        An entry, a number or array, that stands for those before a stream began.
+        An entry, a number or an array, that stands for those before the first of a stream.
 
     Examples
     --------
@@ -38,10 +38,11 @@ class History:
     def push(
         self, keys: Sequence[Hashable] | None, entries: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Append (T, ...) entries, each to the stream of its key; None is one stream.
+        """Append (T, ...) entries, each to the stream of its key; keys of None mean one stream.
 
-        Returns them stream by stream, each stream behind its `depth` entries before them, and where
-        each is, (T,): `depth` places and more before it is what its stream brought before.
+        Returns an array with the entries sorted by stream, each stream preceded by its `depth`
+        earlier entries, and (T,) the place of each entry in it. So the entry d steps earlier in the
+        same stream, d <= depth, is d places before it.
         """
         ticks, depth = len(entries), self.depth
         rows = self._rows_of(keys, ticks)
@@ -58,11 +59,11 @@ class History:
         return side_by_side, at
 
     def last(self, key: Hashable | None = None) -> np.ndarray:
-        """(depth, ...) the newest entries of a stream, the oldest of them first."""
+        """Return (depth, ...) the newest entries of a stream, oldest first."""
         return self._newest[self._rows[key]]
 
     def _rows_of(self, keys: Sequence[Hashable] | None, ticks: int) -> np.ndarray:
-        """(T,) the rows of streams, which grow by doubling."""
+        """(T,) the row of each key's stream; room for rows grows by doubling."""
         for key in {None: None} if keys is None else dict.fromkeys(keys):
             self._rows.setdefault(key, len(self._rows))
         more = len(self._rows) - len(self._newest)

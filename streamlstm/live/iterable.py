@@ -1,4 +1,4 @@
-"""Any Python iterable as a live source: a generator, a queue's iterator, an asyncio service's."""
+"""Any Python iterable as a live source: a generator, a queue's iterator, an async generator."""
 
 import asyncio
 import json
@@ -14,48 +14,53 @@ from ..errors import DataError, ParameterError
 from .batch import Batch, EndOfStream
 from .payload import PAYLOAD, Fields, Parser
 
-PAUSE = 0.005  # seconds that an async iterable waits at a time while the buffer is full
+FULL_BUFFER_PAUSE_SECONDS = 0.005  # between looks of an async iterable at a buffer that is full
 _encoded = json.JSONEncoder(default=str).encode
 
 Ticks: TypeAlias = Iterable[Any] | AsyncIterable[Any]
 
 
 class IterableSource:
-    """Ticks of an iterable or async iterable, which a thread or event loop reads ahead.
+    """Ticks of an iterable or async iterable, which is read ahead in the background.
 
-    An item is a mapping with the `fields`; a number, or whatever else is one, the value alone; a
-    pair, key and value; bytes, a message in JSON; or a `Batch` of ticks. Times may be `datetime` objects.
-    What is no tick is rejected, as docs/connectors.md says of messages.
+    An item is one of these:
 
-    The position is the number of ticks and rejected items before it. A function of a position,
-    which returns an iterable of what follows it, lets a run read again what it has lost; it is
-    called whenever the source is opened. An iterable itself is read once: a run that goes on from a
-    snapshot takes what it has for what follows.
+    - a mapping with the `fields`; times may be `datetime`s
+    - a number, or text that is one: the value
+    - a pair: key and value
+    - bytes: a message in JSON
+    - a `Batch` of ticks
 
-    The end of the iterable is that of the run, after all before it was learned. So is an error in
-    it, but for a ConnectionError of a function's: the function is called again.
+    Items that are not ticks are rejected, as messages are; docs/connectors.md lists the rules.
+
+    An iterable is read once. If a run continues from a snapshot, it takes the items as those that
+    follow the snapshot. To let a run read again what it lost, give a function instead: it is called
+    with a position, the number of items before it, and returns an iterable of what follows.
+
+    The end of the iterable ends the run once all items were learned, and so does an error. But if a
+    function or its iterable raises a ConnectionError, the function is called again.
 
     Parameters
     ----------
     ticks
         The iterable, or the function.
     fields
-        What the items' fields are.
+        Names of the items' fields.
     loop
-        The running event loop in which to read an async iterable; a thread with one of its own if
-        None. Run the rest in another thread, `await asyncio.to_thread(run.run)`.
-    ahead
-        Most items to read ahead; then the iterable has to wait.
+        The running event loop in which to read an async iterable; by default one in a thread of its
+        own. Then run everything else in another thread: `await asyncio.to_thread(run.run)`.
+    max_ahead
+        How many items to read ahead before the iterable has to wait.
 
     Raises
     ------
     ParameterError
-        If `ticks` is none of these, or an iterable is to be opened twice.
+        If `ticks` is neither an iterable nor a function, or an iterable is opened a second time.
 
     Examples
     --------
-    >>> from streamlstm.iterable import IterableSource
-    >>> from streamlstm.payload import Fields
+    >>> from streamlstm.live import Fields
+    >>> from streamlstm.live.iterable import IterableSource
     >>> source = IterableSource([("north", 3), ("south", "4.5")], Fields(key="pump"))
     >>> position = source.open(None)
     >>> batch = source.read(1, 1.0)
@@ -69,34 +74,38 @@ class IterableSource:
         ticks: Ticks | Callable[[int], Ticks],
         fields: Fields | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
-        ahead: int = 2048,
+        max_ahead: int = 2048,
     ):
-        self.replays = not isinstance(ticks, Iterable | AsyncIterable)  # can read again
-        if self.replays and not callable(ticks):
-            raise ParameterError(f"expected an iterable, or a function that makes one: {ticks!r}")
+        self.can_reread = not isinstance(ticks, Iterable | AsyncIterable)
+        if self.can_reread and not callable(ticks):
+            raise ParameterError(
+                f"ticks must be an iterable or a function that returns one, got {ticks!r}"
+            )
         self._ticks = ticks
         self._loop = loop
-        self._ahead = ahead
+        self._max_ahead = max_ahead
         self._parser = Parser(fields or Fields())
         self._buffer: _Buffer | None = None
         self._position = 0
-        self._batch: Batch | None = None  # its ticks from `_behind` on are to come
-        self._behind = 0
-        self._opened = False
+        self._batch: Batch | None = None  # an item that is being handed out in parts
+        self._next_in_batch = 0
+        self._was_opened = False
 
     def open(self, position: Any) -> int:
-        """Begin to read behind a position; without one, at the beginning."""
-        if self._opened and not self.replays:
-            raise ParameterError("an iterable is read once: give a function that makes it anew")
+        """Start to read after a position; without one, at the beginning."""
+        if self._was_opened and not self.can_reread:
+            raise ParameterError(
+                "an iterable can be read only once: give a function that returns a new one"
+            )
         self.close()
-        self._opened = True
+        self._was_opened = True
         self._position = position or 0
         ticks: Any = self._ticks
-        if self.replays:
+        if self.can_reread:
             ticks = ticks(self._position)
             if not isinstance(ticks, Iterable | AsyncIterable):
-                raise ParameterError(f"the function has made no iterable, but {ticks!r}")
-        self._buffer = buffer = _Buffer(self._ahead)
+                raise ParameterError(f"the function must return an iterable, got {ticks!r}")
+        self._buffer = buffer = _Buffer(self._max_ahead)
         if not isinstance(ticks, AsyncIterable):
             threading.Thread(target=_read, args=(ticks, buffer), daemon=True).start()
         elif self._loop is not None:
@@ -106,38 +115,40 @@ class IterableSource:
             threading.Thread(target=asyncio.run, args=(reading,), daemon=True).start()
         return self._position
 
-    def read(self, ticks: int, seconds: float) -> Batch | None:
-        """At most so many items; waits so long for the first.
+    def read(self, max_ticks: int, timeout: float) -> Batch | None:
+        """Return at most `max_ticks` items; wait up to `timeout` seconds for the first.
 
         Raises
         ------
         EndOfStream
             If there are no more.
         Exception
-            Of the iterable, once all that came before has been read.
+            If the iterable raised one; all items before it come first.
 
         """
         if self._buffer is None:
             raise ConnectionError("the source is not open")
         if self._batch is None:
             try:
-                items = self._buffer.take(ticks, seconds)
+                items = self._buffer.take(max_ticks, timeout)
             except ConnectionError as error:
-                if self.replays:
+                if self.can_reread:
                     raise
-                raise DataError(f"the iterable has lost its connection: {error}") from error
+                raise DataError(
+                    f"the iterable lost its connection and cannot be read again: {error}"
+                ) from error
             if not items:
                 return None
             if not isinstance(items[0], Batch):
                 return self._parsed(items)
-            self._batch, self._behind = items[0], 0
-        return self._part(ticks)
+            self._batch, self._next_in_batch = items[0], 0
+        return self._part(max_ticks)
 
     def acknowledge(self, position: Any) -> None:
-        """An iterable keeps nothing for us."""
+        """Do nothing: an iterable does not keep items."""
 
     def close(self) -> None:
-        """Let an async iterable go at once, another when it comes up with its next item."""
+        """Close an async iterable at once, another one when it yields its next item."""
         if self._buffer is not None:
             self._buffer.close()
         self._buffer = self._batch = None
@@ -160,18 +171,21 @@ class IterableSource:
         try:
             return _encoded(dict(item) if isinstance(item, Mapping) else item).encode()
         except (TypeError, ValueError, RecursionError):
-            return repr(item).encode(errors="replace")  # which is rejected
+            return repr(item).encode(errors="replace")  # the parser rejects it
 
-    def _part(self, ticks: int) -> Batch:
-        """The next of the batch at hand; what was missed comes first, what is rejected last."""
-        batch, start = self._batch, self._behind
+    def _part(self, max_ticks: int) -> Batch:
+        """The next part of the batch at hand.
+
+        The first part counts what was missed, the last has the rejected messages.
+        """
+        batch, start = self._batch, self._next_in_batch
         assert batch is not None
-        stop = min(start + ticks, len(batch))
+        stop = min(start + max_ticks, len(batch))
         rejected = batch.rejected if stop == len(batch) else ()
         first = self._position
         self._position += stop - start + len(rejected)
         part = batch.part(start, stop)
-        self._batch, self._behind = (None if stop == len(batch) else batch), stop
+        self._batch, self._next_in_batch = (None if stop == len(batch) else batch), stop
         return replace(
             part,
             ids=part.ids or [str(first + n) for n in range(len(part))],
@@ -183,11 +197,11 @@ class IterableSource:
 
 
 class _ClosedError(Exception):
-    """Nobody wants the items any longer."""
+    """The buffer is closed; nobody wants more items."""
 
 
 class _Buffer:
-    """Items on their way from a producer to a consumer, at most so many."""
+    """A queue of items from a producer to a consumer, of limited size."""
 
     def __init__(self, size: int):
         self._size = size
@@ -202,14 +216,14 @@ class _Buffer:
         return len(self._items) >= self._size
 
     def on_close(self, cancel: Callable[[], object]) -> None:
-        """What else is to happen when it is closed; it may have been."""
+        """Call `cancel` when the buffer is closed, or at once if it is closed already."""
         with self._changed:
             self._cancel = cancel
             if self._closed:
                 cancel()
 
     def put(self, item: Any) -> None:
-        """Append one, as soon as there is room."""
+        """Append an item as soon as there is room."""
         with self._changed:
             while self.full and not self._closed:
                 self._changed.wait()
@@ -218,16 +232,16 @@ class _Buffer:
             self._items.append(item)
             self._changed.notify_all()
 
-    def end(self, why: BaseException) -> None:
-        """Let the consumer have an error once it has all items."""
+    def end(self, error: BaseException) -> None:
+        """Raise an error in the consumer after it has taken all items."""
         with self._changed:
-            self._ended = why
+            self._ended = error
             self._changed.notify_all()
 
-    def take(self, most: int, seconds: float) -> list[Any]:
-        """Items that are there, of a kind: one batch, or several that are none."""
+    def take(self, most: int, timeout: float) -> list[Any]:
+        """Return one batch, or several other items that are there."""
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._ended is not None, seconds)
+            self._changed.wait_for(lambda: self._items or self._ended is not None, timeout)
             items = self._items
             if not items:
                 if self._ended is not None:
@@ -241,7 +255,7 @@ class _Buffer:
             return taken
 
     def close(self) -> None:
-        """Let the producer end."""
+        """Make the producer stop."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -280,14 +294,14 @@ async def _read_async(ticks: AsyncIterable[Any], buffer: _Buffer) -> None:
         try:
             async for item in iterator:
                 while buffer.full:
-                    await asyncio.sleep(PAUSE)
+                    await asyncio.sleep(FULL_BUFFER_PAUSE_SECONDS)
                 buffer.put(item)
         finally:
             close = getattr(iterator, "aclose", None)
             if close is not None:
                 await close()
     except (_ClosedError, asyncio.CancelledError):
-        buffer.end(EndOfStream("the reading of the iterable was cancelled"))
+        buffer.end(EndOfStream("reading the iterable was cancelled"))
     except BaseException as error:
         buffer.end(error)
     else:

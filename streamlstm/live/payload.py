@@ -1,44 +1,68 @@
-"""Messages as ticks: which of their fields is what, and what is not a tick.
+"""Messages to ticks: `Fields` names the fields of a message, `Parser` reads them.
 
-Fields come as JSON has them or as text, which numbers may be, too. docs/connectors.md lists what is
-rejected.
+A message is JSON in bytes, or a mapping of fields whose values may be JSON values, text or bytes.
+docs/connectors.md lists which messages are rejected.
 """
 
 import json
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import repeat
+from difflib import get_close_matches
+from functools import lru_cache
+from itertools import islice, repeat
 from typing import Any
 
 import numpy as np
 
 from ..errors import ParameterError
-from .batch import Batch, Rejected
+from .batch import Batch, Rejected, shortened, size_of
 
-SHOWN = 2000  # characters of a rejected message that are kept
-LONGEST_KEY = 500  # characters; it may become the name of a topic
+MAX_KEY_CHARACTERS = 500  # a key may become part of a topic's name
+MAX_FIELDS_COMPARED = 50  # of a message, with a name that it lacks
+MAX_FIELDS_NAMED = 5  # of a message, in an error
 PAYLOAD = "@payload"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LATEST = 2**63 - 1  # nanoseconds
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Fields:
-    """Names of a message's fields.
+    """Names of the fields of a message.
 
-    value: of the value to forecast. key: of the name of the tick's stream. time: of its timestamp,
-    ISO 8601, UTC if it says no zone, or seconds, milliseconds, microseconds or nanoseconds since
-    1970, told apart by size. features: of further numbers. sequence: of a whole number that grows
-    within a stream, which tells ticks that are new from those that come again or too late; may be
-    the time. longest: bytes of a message.
+    Parameters
+    ----------
+    value
+        Field of the value to forecast.
+    key
+        Field that names the tick's stream, if the source has several.
+    time
+        Field of the timestamp: ISO 8601, in UTC unless it has a zone, or a number of seconds,
+        milliseconds, microseconds or nanoseconds since 1970, told apart by size.
+    features
+        Fields of further numbers.
+    sequence
+        Field of a whole number that grows from tick to tick of a stream, such as a counter. Ticks
+        whose number is not above all earlier ones are skipped: they are duplicates or late. May be
+        the same field as `time`.
+    max_bytes
+        Longer messages are rejected.
 
-    A name that begins with @ is what a system says of a message, such as @topic. @payload is the
-    whole message, where it is nothing but a number.
+    Notes
+    -----
+    Names that begin with @ stand for what the system knows about a message, such as @topic.
+    @payload is the whole message, if it is a bare number.
 
-    Raises ParameterError if a name is empty or stands twice.
+    Raises
+    ------
+    ParameterError
+        If a name is empty or is used twice.
+
     """
 
     value: str = "value"
@@ -46,36 +70,53 @@ class Fields:
     time: str | None = None
     features: tuple[str, ...] = ()
     sequence: str | None = None
-    longest: int = 1 << 20
+    max_bytes: int = 1 << 20
 
     def __post_init__(self) -> None:
         given = self._names()
         if "" in given or self.sequence == "":
-            raise ParameterError("a field's name is empty")
+            raise ParameterError("the name of a field is empty")
         if twice := [name for name in given if given.count(name) > 1]:
-            raise ParameterError(f"the field {twice[0]!r} is to be two things")
+            raise ParameterError(
+                f"the field {twice[0]!r} is used twice: value, key, time and features are "
+                "different fields"
+            )
         inside = [name for name in (*given, self.sequence or "@") if not name.startswith("@")]
         if self.value == PAYLOAD and inside:
-            raise ParameterError(f"a message that is only a number has no field {inside[0]!r}")
+            raise ParameterError(
+                f"with value={PAYLOAD!r} a message is a bare number and has no field {inside[0]!r}"
+            )
 
     def _names(self) -> list[str]:
         names = [self.value, self.key, self.time, *self.features]
         return [name for name in names if name is not None]
 
     def of_system(self) -> set[str]:
-        """Names of what the system says of a message."""
+        """Names of what the system knows about a message, such as @topic."""
         names = {*self._names(), self.sequence or PAYLOAD}
         return {name for name in names if name.startswith("@")} - {PAYLOAD}
 
 
-class _NoTickError(Exception):
+class _NotATickError(Exception):
     """Says what is wrong with a message."""
 
 
 class Parser:
-    """Makes batches of messages.
+    """Turns messages into batches of ticks.
 
-    about: what the system says of each, names with @. ParameterError if fields name other ones.
+    A feature that the first messages lack is logged once, since its name may be misspelt.
+
+    Parameters
+    ----------
+    fields
+        Names of the fields.
+    about
+        Names, beginning with @, of what the system tells about each message.
+
+    Raises
+    ------
+    ParameterError
+        If `fields` has other names with @.
 
     Examples
     --------
@@ -92,9 +133,10 @@ class Parser:
     def __init__(self, fields: Fields, about: Sequence[str] = ()):
         if unknown := sorted(fields.of_system().difference(about)):
             known = ", ".join([*about, PAYLOAD])
-            raise ParameterError(f"there is no {unknown[0]} here, only {known}")
+            raise ParameterError(f"this source has no field {unknown[0]}, only {known}")
         self.fields = fields
         self._needs_about = bool(fields.of_system())
+        self._unseen = set(fields.features)  # until a message has them, or that was logged
 
     def batch(
         self,
@@ -104,9 +146,9 @@ class Parser:
         position: Any,
         about: Iterable[Mapping[str, Any]] = repeat({}),
     ) -> Batch:
-        """The ticks of messages, JSON or fields that are apart already, and those rejected.
+        """Make a batch of messages; those that are not ticks are in its `rejected`.
 
-        about: what the system says of each message.
+        ids, about: of each message, its id and what the system tells about it.
         """
         fields, taken, rejected = self.fields, [], []
         values: list[float] = []
@@ -114,11 +156,14 @@ class Parser:
         times: list[int] = []
         numbers: list[int] = []
         rows: list[list[float]] = []
-        for name, message, said in zip(ids, messages, about, strict=False):
+        record: Mapping[str, Any] = {}
+        for name, message, known in zip(ids, messages, about, strict=False):
             try:
                 record = self._record(message)
                 if self._needs_about:
-                    record = {**record, **said}
+                    record = {**record, **known}
+                if self._unseen:
+                    self._unseen.difference_update(record)
                 value = _number(record, fields.value)
                 key = "" if fields.key is None else _key(record, fields.key)
                 time = 0 if fields.time is None else _time(record, fields.time)
@@ -126,8 +171,8 @@ class Parser:
                 if fields.sequence != fields.time:
                     number = 0 if fields.sequence is None else _whole(record, fields.sequence)
                 row = [_number(record, each, None) for each in fields.features]
-            except _NoTickError as error:
-                rejected.append(_rejected(name, str(error), message))
+            except _NotATickError as error:
+                rejected.append(Rejected.of(name, str(error), message))
                 continue
             taken.append(name)
             values.append(value)
@@ -135,6 +180,8 @@ class Parser:
             times.append(time)
             numbers.append(number)
             rows.append(row)
+        if self._unseen and record:
+            self._warn_of_unseen(record)
         columns = np.array(rows, np.float64).reshape(len(taken), len(fields.features)).T
         return Batch(
             np.array(values, np.float64),
@@ -150,67 +197,78 @@ class Parser:
         )
 
     def _record(self, message: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
-        size = _size(message)
-        if size > self.fields.longest:
-            raise _NoTickError(f"{size} bytes, more than {self.fields.longest}")
+        size = size_of(message)
+        if size > self.fields.max_bytes:
+            raise _NotATickError(f"{size} bytes, more than {self.fields.max_bytes}")
         if not isinstance(message, bytes):
             return message
         try:
             record = json.loads(message)
         except (ValueError, RecursionError) as error:
-            raise _NoTickError(f"no JSON: {error}") from error
+            raise _NotATickError(f"not JSON: {error}") from error
         if self.fields.value == PAYLOAD:
             return {PAYLOAD: record}
         if type(record) is not dict:
-            raise _NoTickError(f"{_kind(record)}, not an object with fields")
+            raise _NotATickError(f"{_kind(record)}, not an object with fields")
         return record
+
+    def _warn_of_unseen(self, record: Mapping[str, Any]) -> None:
+        """Log features that no message has had; record: the fields of one of the messages."""
+        names = [str(name) for name in islice(record, MAX_FIELDS_COMPARED)]
+        for name in sorted(self._unseen):
+            close = get_close_matches(name, names, 1)
+            hint = f"; did you mean {shortened(close[0])}?" if close else ""
+            _log.warning("no message so far has the field %r%s", name, hint)
+        self._unseen.clear()
 
 
 _REQUIRED: Any = object()
 
 
 def _number(record: Mapping[str, Any], name: str, absent: Any = _REQUIRED) -> float:
-    """A number, NaN for one that is missing: null or empty text."""
+    """A number; NaN for null and empty text, which stand for a missing one."""
     value = record.get(name, absent)
     if type(value) is float and math.isfinite(value):
         return value
-    label = "the message" if name == PAYLOAD else name
     if value is _REQUIRED:
-        raise _NoTickError(f"{label}: missing")
+        raise _missing(record, name)
     if value is None or value == "" or value == b"":
         return math.nan
+    label = "the message" if name == PAYLOAD else name
     if type(value) not in (float, int, str, bytes):
-        raise _NoTickError(f"{label}: {_kind(value)}, not a number")
+        raise _NotATickError(f"{label}: {_kind(value)}, not a number")
     try:
         number = float(value)
     except (ValueError, OverflowError) as error:
-        raise _NoTickError(f"{label}: {_short(value)} is not a number") from error
+        raise _NotATickError(f"{label}: {shortened(value)} is not a number") from error
     if not math.isfinite(number):
-        raise _NoTickError(f"{label}: {_short(value)} is not a number")
+        raise _NotATickError(f"{label}: {shortened(value)} is not a number")
     return number
 
 
-def _key(record: Mapping[Any, Any], name: str) -> str:
+def _key(record: Mapping[str, Any], name: str) -> str:
     value = record.get(name, _REQUIRED)
+    if value is _REQUIRED:
+        raise _missing(record, name)
     if type(value) is bytes:
         try:
             value = value.decode()
         except UnicodeDecodeError as error:
-            raise _NoTickError(f"{name}: {_short(value)} is not UTF-8") from error
+            raise _NotATickError(f"{name}: {shortened(value)} is not UTF-8") from error
     elif type(value) is int:
         value = str(value)
-    if value is _REQUIRED or value == "":
-        raise _NoTickError(f"{name}: missing")
+    if value == "":
+        raise _NotATickError(f"{name}: empty")
     if type(value) is not str:
-        raise _NoTickError(f"{name}: {_kind(value)}, not text")
-    if len(value) > LONGEST_KEY:
-        raise _NoTickError(f"{name}: {len(value)} characters, more than {LONGEST_KEY}")
-    if "\0" in value:
-        raise _NoTickError(f"{name}: {_short(value)} has a zero byte")  # no database's text has one
+        raise _NotATickError(f"{name}: {_kind(value)}, not text")
+    if len(value) > MAX_KEY_CHARACTERS:
+        raise _NotATickError(f"{name}: {len(value)} characters, more than {MAX_KEY_CHARACTERS}")
+    if "\0" in value:  # databases cannot store it
+        raise _NotATickError(f"{name}: {shortened(value)} has a zero byte")
     try:
         value.encode()
-    except UnicodeEncodeError as error:  # half a pair, which JSON may have
-        raise _NoTickError(f"{name}: {_short(value)} is not Unicode") from error
+    except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON allows
+        raise _NotATickError(f"{name}: {shortened(value)} is not Unicode") from error
     return value
 
 
@@ -218,31 +276,31 @@ def _whole(record: Mapping[str, Any], name: str) -> int:
     """A whole number of 64 bits."""
     value = record.get(name, _REQUIRED)
     if value is _REQUIRED:
-        raise _NoTickError(f"{name}: missing")
+        raise _missing(record, name)
     try:
         number = int(value)
     except (TypeError, ValueError, OverflowError):
         number = None
     if number is None or type(value) in (bool, float) or abs(number) > _LATEST:
-        raise _NoTickError(f"{name}: {_short(value)} is not a whole number")
+        raise _NotATickError(f"{name}: {shortened(value)} is not a whole number")
     return number
 
 
-def _time(record: Mapping[Any, Any], name: str) -> int:
+def _time(record: Mapping[str, Any], name: str) -> int:
     """Nanoseconds since 1970."""
     value = record.get(name, _REQUIRED)
     if value is _REQUIRED:
-        raise _NoTickError(f"{name}: missing")
+        raise _missing(record, name)
     if type(value) is bytes:
         value = value.decode(errors="replace")
     if type(value) not in (int, float, str):
-        raise _NoTickError(f"{name}: {_kind(value)}, not a time")
+        raise _NotATickError(f"{name}: {_kind(value)}, not a time")
     try:
         time = _since_1970(value)
     except (ValueError, OverflowError) as error:
-        raise _NoTickError(f"{name}: {_short(value)} is not a time") from error
+        raise _NotATickError(f"{name}: {shortened(value)} is not a time") from error
     if abs(time) > _LATEST:
-        raise _NoTickError(f"{name}: {_short(value)} is not a time from 1677 to 2262")
+        raise _NotATickError(f"{name}: {shortened(value)} is not a time from 1677 to 2262")
     return time
 
 
@@ -262,30 +320,21 @@ def _since_1970(value: float | str) -> int:
     return round(value * unit)
 
 
-def _size(message: bytes | Mapping[str, Any]) -> int:
-    if isinstance(message, bytes):
-        return len(message)
-    return sum(len(value) for value in message.values() if isinstance(value, (str, bytes)))
+def _missing(record: Mapping[str, Any], name: str) -> _NotATickError:
+    """The error for a field that a message lacks, with the fields that it has."""
+    names = tuple(str(each)[:100] for each in islice(record, MAX_FIELDS_COMPARED))
+    return _NotATickError(f"{name}: missing; {_described(name, names)}")
 
 
-def _rejected(name: str, reason: str, message: bytes | Mapping[str, Any]) -> Rejected:
-    if isinstance(message, bytes):
-        text = message[: 4 * SHOWN].decode(errors="replace")
-    else:
-        text = str({field: _short(value, SHOWN) for field, value in message.items()})
-    return Rejected(name, reason, text[:SHOWN], _size(message))
-
-
-def _short(value: Any, longest: int = 40) -> str:
-    """As Python writes it, of text its beginning."""
-    if isinstance(value, bytes):
-        value = value[:longest].decode(errors="replace")
-    if isinstance(value, str):
-        return repr(value[:longest])
-    try:
-        return repr(value)[:longest]
-    except ValueError:  # too many digits
-        return "a huge number"
+@lru_cache(maxsize=64)  # messages of a stream mostly have the same fields
+def _described(name: str, names: tuple[str, ...]) -> str:
+    """The first fields of a message, those that resemble a name before the others."""
+    if not names:
+        return "the message has no fields"
+    close = get_close_matches(name, names, MAX_FIELDS_NAMED)
+    first = [*dict.fromkeys([*close, *names])][:MAX_FIELDS_NAMED]
+    more = ", ..." if len(names) > len(first) else ""
+    return f"the message has {', '.join(map(shortened, first))}{more}"
 
 
 def _kind(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Which ticks are new: in each stream their sequence numbers grow."""
+"""Which ticks are new: the sequence numbers of each stream must grow."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _LEAST = np.iinfo(np.int64).min
 class Watermarks:
     """The largest sequence number of each stream so far.
 
-    A tick that is not above the one of its stream has been seen, or comes too late.
+    A tick whose number is not larger is a duplicate or comes too late.
 
     Examples
     --------
@@ -30,7 +30,7 @@ class Watermarks:
             self._of = dict(zip(state["keys"], state["numbers"].tolist(), strict=True))
 
     def passed(self, batch: Batch) -> np.ndarray:
-        """(T,) whether each tick is above the mark of its stream, which it then raises."""
+        """Return (T,) whether each tick is above the watermark of its stream, and raise that."""
         assert batch.sequence is not None
         marks = self._of
         keys = [None] * len(batch) if batch.keys is None else batch.keys
@@ -42,5 +42,5 @@ class Watermarks:
         return new
 
     def state(self) -> dict[str, Any]:
-        """What a snapshot holds, and a later one is made of."""
+        """Return what a snapshot holds, to be handed to the constructor later."""
         return {"keys": list(self._of), "numbers": np.array(list(self._of.values()), np.int64)}

@@ -4,7 +4,7 @@ import difflib
 import inspect
 import numbers
 from collections.abc import Hashable, Iterable
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -38,9 +38,11 @@ def check_whole(name: str, value: Any, least: int) -> None:
         raise ParameterError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
-def check_horizon(horizon: Any) -> None:
-    """Raise a ParameterError unless this is a number of ticks, at least 1."""
-    check_whole("horizon", plain(horizon), 1)
+def check_horizon(horizon: SupportsIndex) -> int:
+    """The horizon as an int; a ParameterError unless it is a whole number of at least 1."""
+    ticks = plain(horizon)
+    check_whole("horizon", ticks, 1)
+    return ticks
 
 
 def did_you_mean(name: Hashable, known: Iterable[Hashable]) -> str:

@@ -4,14 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.layout import WATCH
+from ..kernels.forecaster.layout import DRIFT_INTERVAL
 from .river_parts import detector_state, new_detector, restored_detector
 
 LARGEST_ERROR = 10.0  # in mean absolute changes; larger errors are clipped for the detector
 
 
 class DriftWatch:
-    """Feeds the errors of a forecaster to river's ADWIN, every WATCH ticks."""
+    """Feeds the errors of a forecaster to river's ADWIN, every DRIFT_INTERVAL ticks."""
 
     def __init__(self) -> None:
         self.events: list[int] = []  # ticks learned when each drift was found
@@ -19,10 +19,10 @@ class DriftWatch:
 
     def due(self, ticks: int) -> int:
         """Ticks until the next call of `look`."""
-        return WATCH - ticks % WATCH
+        return DRIFT_INTERVAL - ticks % DRIFT_INTERVAL
 
     def look(self, errors: np.ndarray, ticks: int) -> bool:
-        """Whether the errors have grown; errors: (WATCH,) newest ones, NaN where missing."""
+        """Whether the errors have grown; errors: (DRIFT_INTERVAL,) newest, NaN where missing."""
         grown = False
         for error in np.minimum(errors, LARGEST_ERROR)[~np.isnan(errors)].tolist():
             before = self._detector.estimation

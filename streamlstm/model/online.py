@@ -5,7 +5,7 @@ import copy
 import threading
 from collections import deque
 from collections.abc import Collection, Container, Hashable, Mapping
-from typing import Any, Self
+from typing import Any, Self, SupportsIndex
 
 import numpy as np
 
@@ -132,21 +132,21 @@ class FeatureModel(OnlineModel):
 
     def __init__(
         self,
-        hidden_size: int = 32,
-        num_layers: int = 1,
+        hidden_size: SupportsIndex = 32,
+        num_layers: SupportsIndex = 1,
         cell: str = "lstm",
         learning: str = "tbptt",
-        window: int = 20,
-        stride: int = 1,
+        window: SupportsIndex = 20,
+        stride: SupportsIndex = 1,
         learning_rate: float = 0.002,
         optimizer: str = "adam",
         loss: str = "squared",
         clip_norm: float = 1.0,
         scaling: bool = True,
-        embedding_size: int = 16,
-        lookahead: int = 0,
+        embedding_size: SupportsIndex = 16,
+        lookahead: SupportsIndex = 0,
         bidirectional: bool = False,
-        seed: int | None = 0,
+        seed: SupportsIndex | None = 0,
     ):
         self.hidden_size = plain(hidden_size)
         self.num_layers = plain(num_layers)

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..kernels.forecaster.least_squares import rls_reopen
-from ..kernels.layout import CLOCK, CONTROL, WATCH
+from ..kernels.forecaster.layout import CONTROL, DRIFT_INTERVAL
+from ..kernels.forecaster.least_squares import rls_reset_covariance
+from ..kernels.layout import CLOCK
 from .seasons import SeasonFinder
 from .series import RLS_NAMES, SeriesModel
 
@@ -64,10 +65,10 @@ def ticks_to_review(model: SeriesModel) -> int:
 def review(model: SeriesModel, times: np.ndarray | None) -> None:
     """Look for drift and for seasons if they are due; times: of the segment just learned."""
     ticks = model._ticks
-    watch = model._drift if ticks and ticks % WATCH == 0 else None
+    watch = model._drift if ticks and ticks % DRIFT_INTERVAL == 0 else None
     if watch is not None and watch.look(model._intervals.recent, ticks):
         model._network.clock[CLOCK.alert] = ALERT_TICKS
-        rls_reopen(model._series.rls, RLS_NAMES.index("rls_short"))
+        rls_reset_covariance(model._series.rls, RLS_NAMES.index("rls_short"))
     if model._finder is not None:
         due = model._finder.due(ticks) == 0
         model._finder.add_times(times, ticks)

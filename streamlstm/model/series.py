@@ -5,26 +5,28 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.forecaster import entries as kernels
+from ..kernels.forecaster.history import append_history
 from ..kernels.forecaster.intervals import LEVELS, PRIOR
-from ..kernels.forecaster.least_squares import rls_reopen, rls_start_control
-from ..kernels.layout import (
-    CLOCK,
+from ..kernels.forecaster.layout import (
     LAGS,
     PROFILES,
     RLS,
-    Settings,
     Shape,
-    aligned_zeros,
-    grow,
     intervals_size,
     intervals_views,
-    past_size,
-    past_views,
     rings_size,
     series_size,
     series_views,
     work_size,
+)
+from ..kernels.forecaster.least_squares import rls_copy_to_control, rls_reset_covariance
+from ..kernels.layout import (
+    CLOCK,
+    Settings,
+    aligned_zeros,
+    grow,
+    replay_buffer_size,
+    replay_buffer_views,
 )
 from .drift import DriftWatch
 from .online import OnlineModel
@@ -79,7 +81,7 @@ class SeriesModel(OnlineModel):
         series.intervals.quantiles[:] = np.arcsinh(np.where(LEVELS < 0.5, tails, -tails))
         series.intervals.covariance[:] = PRIOR * np.tile(np.eye(3), (self.horizon, 1))
         for r in range(RLS + 1):
-            rls_reopen(series.rls, r)
+            rls_reset_covariance(series.rls, r)
         self._seasons_since = 0  # ticks
 
     @property
@@ -111,7 +113,7 @@ class SeriesModel(OnlineModel):
         """An empty buffer for the ticks to replay; of size 0 without replay."""
         settings = self._network.settings
         ticks = max(REPLAYED, 3 * self.window, 2 * self.horizon) if settings.replay else 0
-        return aligned_zeros(past_size(ticks, settings))
+        return aligned_zeros(replay_buffer_size(ticks, settings))
 
     def _work_for(self, horizon: int) -> np.ndarray:
         """Work space for forecasts this many ticks ahead."""
@@ -148,7 +150,7 @@ class SeriesModel(OnlineModel):
         new = self._columns.new_names(names)
         if not new:
             return
-        old, old_past = self._series, past_views(self._past, self._network.settings)
+        old, old_past = self._series, replay_buffer_views(self._past, self._network.settings)
         self._network.add_inputs(new)
         self._columns.add(new)
         if self.known_features:
@@ -160,17 +162,17 @@ class SeriesModel(OnlineModel):
         for larger, smaller in [
             (grown.scaler, old.scaler),
             (grown.committee, old.committee),
-            (past_views(self._past, self._network.settings), old_past),
+            (replay_buffer_views(self._past, self._network.settings), old_past),
         ]:
             grow(larger, smaller)
-        grown.sane[:] = old.sane
+        grown.clipped[:] = old.clipped
         grown.features[: old.features.size] = old.features
         grown.features[old.features.size :] = np.nan
         grown.rls.deviations[:] = old.rls.deviations
         grown.rls.errors[:] = old.rls.errors
         for r in range(RLS + 1):
             grown.rls.coefficients[r, :size] = old.rls.coefficients[r]
-            rls_reopen(grown.rls, r)
+            rls_reset_covariance(grown.rls, r)
             more, less = grown.rls.regressors.size, size
             grown.rls.covariance[r * more : r * more + less, :less] = old.rls.covariance[
                 r * less : (r + 1) * less
@@ -198,12 +200,12 @@ class SeriesModel(OnlineModel):
         series = self._series
         for tick, value in zip(newest, values, strict=True):
             clock[CLOCK.values] = tick
-            kernels.remember(clock, series, value, value, np.nan)
+            append_history(clock, series, value, value, np.nan)
         clock[CLOCK.values] = ticks
         if any(new not in (0, old) for new, old in zip(periods, before, strict=True)):
             for r in {*range(RLS + 1)} - {RLS - 1}:
-                rls_reopen(series.rls, r)
-            rls_start_control(series.rls)
+                rls_reset_covariance(series.rls, r)
+            rls_copy_to_control(series.rls)
             self._seasons_since = ticks
         self._admit_members(periods)
 

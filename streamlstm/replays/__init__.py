@@ -1,1 +1,1 @@
-"""Replays: a recorded stream forecast tick by tick, scored, reported and plotted."""
+"""Replays: forecast a recorded stream tick by tick, and score, report and plot the forecasts."""

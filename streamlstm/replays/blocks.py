@@ -1,27 +1,28 @@
-"""Sums over blocks of the ticks of streams, of which there are few, however long the streams."""
+"""Sums over blocks of ticks; however long a stream, it has few blocks."""
 
 from typing import Any
 
 import numpy as np
 
-KEPT = 1 << 17  # ticks of all streams together, up to which each is kept
-WAITING = 1 << 14  # ticks that wait to be sorted in
+KEPT = 1 << 17  # ticks of all streams together up to which each is a block of its own
+WAITING = 1 << 14  # new ticks that are collected before they are merged into the blocks
 
 
 class Blocks:
-    """Sums of several columns over consecutive ticks of streams, by row.
+    """Sums of several columns over consecutive ticks of each of many streams.
 
-    As long as there are `KEPT` ticks at most, each is a block. From then on a block that begins at
-    tick t of its stream has as many ticks as the largest power of two in t / fineness, or one, and
-    the last, unfinished one is in parts that are powers of two. So memory grows with the logarithm
-    of the ticks, and sums do not depend on how the ticks came in batches.
+    While there are at most `KEPT` ticks in all, each is a block. From then on the size of a block
+    that starts at tick t of its stream is the largest power of two up to t / fineness, or 1. The
+    last block of a stream may be unfinished; it is then kept in parts whose sizes are powers of
+    two. So memory grows with the logarithm of the number of ticks, and the sums do not depend on
+    how the ticks were split into batches.
 
     Parameters
     ----------
     columns
-        How many sums, C. The last is no sum of its ticks' numbers but the root of that of squares.
+        How many columns, C. The last one holds roots of sums of squares instead of sums.
     fineness
-        Blocks in each doubling of a stream's length, a power of two.
+        Blocks for each doubling of a stream's length, a power of two.
 
     Examples
     --------
@@ -34,33 +35,33 @@ class Blocks:
 
     def __init__(self, columns: int, fineness: int):
         self._fineness = fineness
-        self._rows = np.empty(0, np.int32)  # of the blocks; in their order, those of a stream too
-        self._sizes = np.empty(0, np.int64)  # ticks in them
-        self._sums = np.empty((0, columns))
-        self._added: list[tuple[np.ndarray, np.ndarray]] = []  # since then, rows and numbers
-        self._waiting = 0  # ticks in it
+        self._rows = np.empty(0, np.int32)  # (B,) streams of the blocks, sorted, oldest block first
+        self._sizes = np.empty(0, np.int64)  # (B,) ticks in the blocks
+        self._sums = np.empty((0, columns))  # (B, C)
+        self._added: list[tuple[np.ndarray, np.ndarray]] = []  # rows and numbers not in blocks yet
+        self._waiting = 0  # ticks in `_added`
 
     def add(self, rows: np.ndarray, numbers: np.ndarray) -> None:
-        """Append T ticks, each to the stream of its row, with their numbers, (T, C)."""
+        """Append T ticks: rows (T,) say to which stream, numbers (T, C) are to be summed."""
         self._added.append((rows.astype(np.int32), numbers))
         self._waiting += rows.size
         if self._waiting > max(WAITING, self._rows.size // 2):
-            self._sort_in()
+            self._absorb()
 
     def streams(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Ticks in the blocks and their sums, (B,) and (B, C), of each stream by row."""
-        self._sort_in()
+        """Return the sizes (B,) and sums (B, C) of the blocks of each stream, by row."""
+        self._absorb()
         starts = np.flatnonzero(np.diff(self._rows))
         return list(
             zip(np.split(self._sizes, starts + 1), np.split(self._sums, starts + 1), strict=True)
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        self._sort_in()
+        self._absorb()
         return self.__dict__
 
-    def _sort_in(self) -> None:
-        """Bring the ticks that wait into their streams, and make blocks of them if it is time."""
+    def _absorb(self) -> None:
+        """Add the waiting ticks to the blocks of their streams; merge blocks if there are many."""
         if not self._added:
             return
         rows, sums = zip(*self._added, strict=True)
@@ -76,10 +77,10 @@ class Blocks:
             self._merge()
 
     def _merge(self) -> None:
-        """Merge blocks side by side until they are as large as they may be."""
+        """Merge neighbouring blocks of a stream up to the size that they may have."""
         ends = np.cumsum(self._sizes)
         starts = ends - self._sizes
-        first = np.diff(self._rows, prepend=-1) > 0  # of its stream
+        first = np.diff(self._rows, prepend=-1) > 0  # whether a block is the first of its stream
         starts -= np.repeat(starts[first], np.diff(np.flatnonzero(first), append=first.size))
         doublings = np.frexp(np.maximum(starts // self._fineness, 1))[1] - 1
         largest, size = 1 << doublings.astype(np.int64), 1

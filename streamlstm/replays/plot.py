@@ -1,4 +1,4 @@
-"""A picture of a replay: the last stretch of the stream, and the error as it went."""
+"""The plot of a replay: the last ticks with their forecasts, and the error over time."""
 
 import io
 from collections.abc import Sequence
@@ -8,20 +8,29 @@ from typing import Any
 
 import numpy as np
 
-from .evaluate import Curve
+from ..errors import ParameterError
+from .scores import Curve
 
 STRETCH = 240  # ticks shown in the upper panel
-POINTS = 2000  # of the error curves, however long the stream
-LEGEND = 0.12  # of a panel's height, above the curves
-AVERAGE = 20  # the error is averaged over this fraction of the stream
+POINTS = 2000  # of the error curves, at most
+LEGEND = 0.12  # share of a panel's height that is left free above the curves
+AVERAGES = 20  # the error is averaged over 1/20 of the stream
+FORMATS = (".png", ".html")
 
 VALUE, FORECAST, BAND, NAIVE = "#1f2937", "#e4572e", "#f9d5ca", "#9ca3af"
 
 
-def running_mean(curve: Curve, sums: np.ndarray, window: int) -> np.ndarray:
-    """(N - 1,) mean of the errors with these sums over the last `window` ticks before each place.
+def check_format(path: Path) -> None:
+    """Raise a ParameterError for a file name that does not end in one of `FORMATS`."""
+    if path.suffix.lower() not in FORMATS:
+        raise ParameterError(f"a plot's name must end in {' or '.join(FORMATS)}, got {path}")
 
-    NaN where none is scored. Of a block of ticks that a window begins within, it has a share.
+
+def running_mean(curve: Curve, sums: np.ndarray, window: int) -> np.ndarray:
+    """(N - 1,) mean error of the last `window` ticks before each place but the first.
+
+    sums: (N,) running sums of the errors, as in the curve. The mean is NaN if no tick of the window
+    is scored. A window that starts within a block counts a part of the block.
     """
     before = np.maximum(curve.ticks[1:] - window, 0)
     total = sums[1:] - np.interp(before, curve.ticks, sums)
@@ -30,17 +39,19 @@ def running_mean(curve: Curve, sums: np.ndarray, window: int) -> np.ndarray:
 
 
 def save_plot(
-    path: Path,
+    path: str | Path,
     title: str,
     newest: Sequence[tuple[Any, ...]],
     curve: Curve,
     interval: float | None = None,
 ) -> None:
-    """Write a PNG, or a page with the same picture as scalable graphics.
+    """Write the plot as a PNG, or as a web page if the name ends in .html.
 
-    newest: (label, value, forecast) of the last ticks, and with a share `interval` the lower and
-    upper end of that interval; curve: the errors of all ticks.
+    newest: (label, value, forecast) of the last ticks, followed by the lower and upper end of the
+    interval if `interval` is not None; curve: the errors of all ticks.
     """
+    path = Path(path)
+    check_format(path)
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 6.5), layout="constrained")
@@ -57,7 +68,7 @@ def save_plot(
     shown = np.linspace(0, len(values) - 1, min(len(values), 5)).astype(int)
     upper.set_xticks(x[shown], [labels[n].replace("T", " ").removesuffix("Z") for n in shown])
 
-    window = max(ticks // AVERAGE, 1)
+    window = max(ticks // AVERAGES, 1)
     wanted = np.linspace(1, ticks, min(ticks, POINTS)).astype(int)
     at = np.unique(np.searchsorted(curve.ticks[1:], wanted))
     for sums, color, width, label in [

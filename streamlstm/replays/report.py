@@ -1,137 +1,186 @@
-"""What a replay tells at its end: of one stream, or of many."""
+"""What a replay says at its end, about one stream or many."""
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict
 from functools import cached_property
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.table import Table
 
-from ..fleets.fleet import ForecasterFleet
 from ..forecaster import LSTMForecaster
 from ..live.batch import Batch
 from ..live.history import History
-from .evaluate import FleetResult, FleetScore, Result, Score, fleet_result
 from .plot import STRETCH, save_plot
+from .scores import FleetResult, FleetScore, Result, Score, fleet_result
+
+
+class Listing(NamedTuple):
+    """Rows of text to be shown as a table."""
+
+    title: str
+    header: tuple[str, ...]  # empty for none
+    rows: list[tuple[str, ...]]
+
+    def rich(self) -> Table:
+        """Return a table for a terminal."""
+        table = Table(title=self.title, title_style="bold", show_header=bool(self.header))
+        for column in range(len(self.header) or 2):
+            name = self.header[column] if self.header else ""
+            if column == 0:
+                table.add_column(name, overflow="fold" if self.header else "ellipsis")
+            else:
+                table.add_column(name, justify="right")
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+    def html(self) -> str:
+        """Return a table for a notebook."""
+        lines = [_html_row("th", self.header)] if self.header else []
+        lines += [_html_row("td", row) for row in self.rows]
+        return f"<table><caption>{escape(self.title)}</caption>{''.join(lines)}</table>"
+
+
+def _html_row(tag: str, cells: Sequence[str]) -> str:
+    sides = ["left"] + ["right"] * (len(cells) - 1)
+    columns = [
+        f'<{tag} style="text-align: {side}">{escape(cell)}</{tag}>'
+        for cell, side in zip(cells, sides, strict=True)
+    ]
+    return f"<tr>{''.join(columns)}</tr>"
 
 
 class StreamReport:
-    """Scores of one stream, and of its intervals that hold a share `interval` if that is given."""
+    """Scores of one stream, and of its intervals unless `interval` is None."""
 
-    def __init__(self, title: str, model: LSTMForecaster, interval: float | None):
+    def __init__(self, title: str, key: str, model: LSTMForecaster, interval: float | None):
         self.title = title
+        self.key = key
         self.model = model
         self.interval = interval
         self._score = Score()
         self._newest = deque[tuple[Any, ...]](maxlen=STRETCH)
 
     def update(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None) -> None:
-        """Take a batch with its one-step forecasts, (T,), and intervals, (T, 2)."""
+        """Add a batch with its one-step forecasts (T,) and their intervals (T, 2)."""
         self._score.update(batch.values, forecasts, bounds)
         ends = () if bounds is None else tuple(bounds.T)
         columns = batch.labels, batch.values, forecasts, *ends
         self._newest.extend(zip(*(each[-STRETCH:] for each in columns), strict=True))
 
     @property
-    def collected(self) -> tuple[Any, ...]:
-        """What has come of all batches so far."""
+    def state(self) -> tuple[Any, ...]:
+        """What a snapshot holds."""
         return self._score, self._newest
 
-    def go_on(self, model: LSTMForecaster, collected: tuple[Any, ...]) -> None:
-        """Go on with a model that has been loaded and what was collected then."""
-        self.model = model
-        self._score, self._newest = collected
+    def restore(self, state: tuple[Any, ...]) -> None:
+        """Continue from what a snapshot holds."""
+        self._score, self._newest = state
+
+    def results(self) -> dict[Hashable, Result]:
+        """Return the scores by the name of the stream."""
+        return {self.key: self._score.result()}
 
     def figures(self, seconds: float) -> dict[str, Any]:
-        """The result by name."""
+        """Return the figures by name."""
         result = self._score.result()
-        return _named(result, self.interval) | _speed(result, seconds)
+        return _figures(result, self.interval) | _speed(result, seconds)
 
-    def tables(self, seconds: float) -> list[Table]:
-        """The result to be read."""
+    def listings(self, seconds: float) -> list[Listing]:
+        """Return the figures as tables."""
         result = self._score.result()
-        table = _pairs(self.title)
-        table.add_row("ticks", f"{result.ticks:,}")
-        table.add_row("  of these scored, after the first tenth", f"{result.scored:,}")
-        table.add_row("seasons, ticks", ", ".join(map(str, self.model.seasons_)) or "none")
+        rows: list[tuple[str, ...]] = [
+            ("ticks", f"{result.ticks:,}"),
+            ("  of these scored, after the first tenth", f"{result.scored:,}"),
+            ("seasons, ticks", ", ".join(map(str, self.model.seasons_)) or "none"),
+        ]
         if self.model.drift_events_:
-            table.add_row("drift events", f"{len(self.model.drift_events_):,}")
-        table.add_row("MAE", _shown(result.mae))
-        table.add_row("RMSE", _shown(result.rmse))
-        table.add_row("MASE, MAE over that of the last value", _shown(result.mase))
+            rows.append(("drift events", f"{len(self.model.drift_events_):,}"))
+        rows += [
+            ("MAE", _shown(result.mae)),
+            ("RMSE", _shown(result.rmse)),
+            ("MASE, MAE over that of the last value", _shown(result.mase)),
+        ]
         if self.interval is not None:
-            table.add_row(f"coverage of the {_percent(self.interval)}", _shown(result.coverage))
-            table.add_row("mean width", _shown(result.interval_width))
-        table.add_row("ticks per second", f"{result.ticks / seconds:,.0f}")
-        return [table]
+            rows.append((f"coverage of the {_percent(self.interval)}", _shown(result.coverage)))
+            rows.append(("mean width", _shown(result.interval_width)))
+        rows.append(("ticks per second", f"{result.ticks / seconds:,.0f}"))
+        return [Listing(self.title, (), rows)]
 
-    def save_plot(self, path: Path) -> None:
-        """Draw the last stretch and the running error."""
+    def save_plot(self, path: str | Path) -> None:
+        """Plot the last ticks and the error over time."""
         save_plot(path, self.title, self._newest, self._score.curve(), self.interval)
 
 
 class FleetReport:
-    """Scores of many streams, all together and one by one, the worst first.
+    """Scores of many streams, together and one by one, the largest MASE first.
 
-    worst: streams that the table shows; plotted: whether the worst may be drawn, for which the
-    last stretch of each is kept.
+    max_listed: how many streams the table lists; keeps_plot: whether to keep the last ticks of each
+    stream, so that one can be plotted.
     """
 
-    def __init__(self, title: str, interval: float | None, worst: int, plotted: bool):
+    def __init__(self, title: str, interval: float | None, max_listed: int, keeps_plot: bool):
         self.title = title
         self.interval = interval
-        self.worst = worst
-        self.plotted = plotted
+        self.max_listed = max_listed
+        self.keeps_plot = keeps_plot
         self._score = FleetScore()
         self._labels = History(STRETCH, np.array("", object))
         self._newest = History(STRETCH, np.full(2 if interval is None else 4, np.nan))
 
     def update(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None) -> None:
-        """Take a batch with its one-step forecasts, (T,), and intervals, (T, 2)."""
+        """Add a batch with its one-step forecasts (T,) and their intervals (T, 2)."""
         keys = batch.keys or []
         self._score.update(keys, batch.values, forecasts, bounds)
-        if self.plotted:
+        if self.keeps_plot:
             ends = () if bounds is None else tuple(bounds.T)
             self._newest.push(keys, np.column_stack([batch.values, forecasts, *ends]))
             self._labels.push(keys, np.array(batch.labels, object))
 
     @property
-    def collected(self) -> tuple[Any, ...]:
-        """What has come of all batches so far."""
+    def state(self) -> tuple[Any, ...]:
+        """What a snapshot holds."""
         return self._score, self._labels, self._newest
 
-    def go_on(self, model: ForecasterFleet, collected: tuple[Any, ...]) -> None:
-        """Go on with a fleet that has been loaded and what was collected then."""
-        self._score, self._labels, self._newest = collected
+    def restore(self, state: tuple[Any, ...]) -> None:
+        """Continue from what a snapshot holds."""
+        self._score, self._labels, self._newest = state
+
+    def results(self) -> dict[Hashable, Result]:
+        """Return the scores by stream, the largest MASE first, streams without one last."""
+        return dict(self._results)
 
     def figures(self, seconds: float) -> dict[str, Any]:
-        """The result by name, `results` those of the streams."""
+        """Return the figures by name; those of each stream are in the list `results`."""
         total = fleet_result(self._results.values())
-        each = [
-            {"key": key, **_named(result, self.interval)} for key, result in self._results.items()
+        streams = [
+            {"key": key, **_figures(result, self.interval)} for key, result in self._results.items()
         ]
-        return _named(total, self.interval) | _speed(total, seconds) | {"results": each}
+        return _figures(total, self.interval) | _speed(total, seconds) | {"results": streams}
 
-    def tables(self, seconds: float) -> list[Table]:
-        """The result to be read."""
+    def listings(self, seconds: float) -> list[Listing]:
+        """Return the figures as tables."""
         result = fleet_result(self._results.values())
-        table = _pairs(self.title)
-        table.add_row("streams", f"{result.streams:,}")
-        table.add_row("ticks", f"{result.ticks:,}")
-        table.add_row("  of these scored, after the first tenth", f"{result.scored:,}")
-        table.add_row("median MASE", _shown(result.mase_median))
-        table.add_row("geometric mean of MASE", _shown(result.mase_mean))
-        table.add_row("share of streams with MASE above 1", _shown(result.above_last_value))
+        rows: list[tuple[str, ...]] = [
+            ("streams", f"{result.streams:,}"),
+            ("ticks", f"{result.ticks:,}"),
+            ("  of these scored, after the first tenth", f"{result.scored:,}"),
+            ("median MASE", _shown(result.mase_median)),
+            ("geometric mean of MASE", _shown(result.mase_mean)),
+            ("share of streams with MASE above 1", _shown(result.above_last_value)),
+        ]
         if self.interval is not None:
-            table.add_row(f"coverage of the {_percent(self.interval)}", _shown(result.coverage))
-        table.add_row("ticks per second", f"{result.ticks / seconds:,.0f}")
-        return [table, self._worst_table()] if self.worst else [table]
+            rows.append((f"coverage of the {_percent(self.interval)}", _shown(result.coverage)))
+        rows.append(("ticks per second", f"{result.ticks / seconds:,.0f}"))
+        total = Listing(self.title, (), rows)
+        return [total, self._worst()] if self.max_listed else [total]
 
-    def save_plot(self, path: Path) -> None:
-        """Draw the last stretch and the running error of the worst stream."""
+    def save_plot(self, path: str | Path) -> None:
+        """Plot the last ticks and the error over time of the stream with the largest MASE."""
         key, result = next(iter(self._results.items()))
         numbers = self._newest.last(key)[-result.ticks :].T
         newest = list(zip(self._labels.last(key)[-result.ticks :], *numbers, strict=True))
@@ -139,44 +188,30 @@ class FleetReport:
         save_plot(path, title, newest, self._score.curve(key), self.interval)
 
     @cached_property
-    def _results(self) -> dict[Any, Result]:
-        """Of the streams, by MASE, the largest first; last those that have none."""
+    def _results(self) -> dict[Hashable, Result]:
+        def mase(item: tuple[Hashable, Result]) -> float:
+            return -1.0 if item[1].mase is None else item[1].mase
 
-        def ratio(item: tuple[Hashable, Result]) -> float:
-            mase = item[1].mase
-            return -1.0 if mase is None else mase
+        return dict(sorted(self._score.results().items(), key=mase, reverse=True))
 
-        return dict(sorted(self._score.results().items(), key=ratio, reverse=True))
-
-    def _worst_table(self) -> Table:
-        table = Table(title="worst streams", title_style="bold")
-        table.add_column("stream", overflow="fold")
-        names = ["ticks", "MAE", "MASE"]
+    def _worst(self) -> Listing:
+        header = ["stream", "ticks", "MAE", "MASE"]
         if self.interval is not None:
-            names.append("coverage")
-        for name in names:
-            table.add_column(name, justify="right")
-        for key, result in list(self._results.items())[: self.worst]:
-            figures = [result.mae, result.mase, result.coverage][: len(names) - 1]
-            table.add_row(key, f"{result.ticks:,}", *map(_shown, figures))
-        return table
+            header.append("coverage")
+        rows: list[tuple[str, ...]] = []
+        for key, result in [*self._results.items()][: self.max_listed]:
+            figures = [result.mae, result.mase, result.coverage][: len(header) - 2]
+            rows.append((str(key), f"{result.ticks:,}", *map(_shown, figures)))
+        return Listing("worst streams", tuple(header), rows)
 
 
-def _named(result: Result | FleetResult, interval: float | None) -> dict[str, Any]:
+def _figures(result: Result | FleetResult, interval: float | None) -> dict[str, Any]:
     left_out = ["scored"] if interval else ["scored", "coverage", "interval_width"]
     return {name: figure for name, figure in asdict(result).items() if name not in left_out}
 
 
 def _speed(result: Result | FleetResult, seconds: float) -> dict[str, float]:
     return {"seconds": seconds, "ticks_per_second": result.ticks / seconds}
-
-
-def _pairs(title: str) -> Table:
-    """An empty table of names and figures."""
-    table = Table(title=title, title_style="bold", show_header=False)
-    table.add_column(justify="left")
-    table.add_column(justify="right")
-    return table
 
 
 def _percent(interval: float) -> str:

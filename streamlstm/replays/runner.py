@@ -1,44 +1,29 @@
-"""Drives a forecaster or a fleet through a source, live or replayed: batches are the same."""
+"""Runs a model through recorded or live batches."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from ..fleets.fleet import ForecasterFleet
-from ..forecaster import LSTMForecaster
 from ..live.batch import Batch
+from ..live.learning import Model, forecast_and_learn
 
 
 def run(
-    model: LSTMForecaster | ForecasterFleet,
-    source: Iterable[Batch],
+    model: Model,
+    batches: Iterable[Batch],
     horizon: int = 1,
     limit: int | None = None,
     interval: float | None = None,
 ) -> Iterator[tuple[Batch, np.ndarray, np.ndarray | None]]:
-    """Let the model forecast and learn each tick of a source, at most `limit` of them.
+    """Let a model forecast and learn each tick of some batches, at most `limit` ticks.
 
-    Yields each batch with its forecasts, (T, horizon), each row made before its tick was seen, and
-    the lower and upper ends of intervals that hold a share `interval` of the values, (T, 2,
-    horizon), or None without `interval`. A source of several streams needs a fleet, and a fleet
-    such a source; anything else raises an InputError.
+    Yields each batch with the forecasts and bounds of `forecast_and_learn`.
     """
     left = limit
-    for batch in source:
+    for batch in batches:
         if left is not None:
             batch = batch.part(0, left)
             left -= len(batch)
-        made: Any
-        given = batch.values, batch.features, batch.timestamps, horizon, interval
-        if isinstance(model, ForecasterFleet) and batch.keys is not None:
-            made = model.learn_many(batch.keys, *given)
-        elif isinstance(model, LSTMForecaster) and batch.keys is None:
-            made = model.learn_many(*given)
-        else:
-            raise InputError("several streams need a ForecasterFleet, and one an LSTMForecaster")
-        forecasts, bounds = (made, None) if interval is None else made
-        yield batch, forecasts, bounds
+        yield batch, *forecast_and_learn(model, batch, horizon, interval)
         if left == 0:
             return

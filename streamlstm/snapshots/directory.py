@@ -5,11 +5,11 @@ import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from ..errors import DamagedSnapshotError, ParameterError, SnapshotError
 from .file import UNFINISHED, digest_of, sync_directory, write_file
-from .snapshot import ModelCopy, SavedSnapshot, Snapshot, load
+from .snapshot import M, ModelCopy, SavedSnapshot, Snapshot, load
 
 if TYPE_CHECKING:
     from .snapshot import Model
@@ -101,8 +101,14 @@ class Snapshots:
             self._writing = self._writer.submit(write)
         return path
 
-    def load(self) -> "Snapshot[Model] | None":
-        """Load the newest snapshot; None if there is none.
+    @overload
+    def load(self) -> "Snapshot[Model] | None": ...
+
+    @overload
+    def load(self, kind: type[M]) -> Snapshot[M] | None: ...
+
+    def load(self, kind: type[Any] | None = None) -> Snapshot[Any] | None:
+        """Load the newest snapshot; None if there is none. kind: as for the function `load`.
 
         A damaged snapshot is renamed, with a warning in the log, and the one before it is loaded.
 
@@ -119,7 +125,7 @@ class Snapshots:
         for number in reversed(self._numbers(_WHOLE, _CHANGES)):
             path = self._path(number)
             try:
-                found = load(path)
+                found: Snapshot[Any] = load(path) if kind is None else load(path, kind)
             except DamagedSnapshotError as error:
                 renamed = path.rename(path.with_suffix(_DAMAGED))
                 _log.warning("%s; renamed to %s, loading the one before", error, renamed.name)

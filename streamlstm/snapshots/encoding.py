@@ -27,7 +27,7 @@ _MODULES = {
     "Blocks": "streamlstm.replays.blocks",
     "Columns": "streamlstm.model.columns",
     "DriftWatch": "streamlstm.model.drift",
-    "FleetScore": "streamlstm.replays.evaluate",
+    "FleetScore": "streamlstm.replays.scores",
     "ForecasterFleet": "streamlstm.fleets.fleet",
     "History": "streamlstm.live.history",
     "LSTMClassifier": "streamlstm.classifier",
@@ -35,7 +35,7 @@ _MODULES = {
     "LSTMMultiTargetRegressor": "streamlstm.multi_target",
     "LSTMRegressor": "streamlstm.regressor",
     "Network": "streamlstm.model.network",
-    "Score": "streamlstm.replays.evaluate",
+    "Score": "streamlstm.replays.scores",
     "SeasonFinder": "streamlstm.model.seasons",
     "Settings": "streamlstm.kernels.layout",
 }

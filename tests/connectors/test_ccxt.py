@@ -1,4 +1,4 @@
-"""ccxt against a venue of our own, which speaks as Binance does."""
+"""ccxt against a local venue that speaks like Binance."""
 
 import asyncio
 import itertools
@@ -100,7 +100,7 @@ def test_trades_have_fields_ids_and_times(server):
     assert batches[-1].position == {"BTC/USDT": [BEGIN + 50, ["50"]]}
 
 
-def test_trades_that_come_again_are_passed_over(server):
+def test_repeated_trades_are_skipped(server):
     source = opened(server)
     for number in (1, 2):
         server.trade(number)
@@ -117,7 +117,7 @@ def test_trades_that_come_again_are_passed_over(server):
     again.close()
 
 
-def test_several_symbols_and_tickers(server):
+def test_tickers_of_several_symbols_have_keys(server):
     fields = Fields("price", "symbol", "time", ("bid", "volume"))
     source = opened(server, "BTC/USDT,ETH/USDT", "?channel=ticker", fields, requests=2)
     for symbol in server.venue.symbols:
@@ -130,7 +130,7 @@ def test_several_symbols_and_tickers(server):
     assert features["volume"][0] == 10000
 
 
-def test_a_run_goes_on_after_connections_were_lost(server):
+def test_a_run_continues_after_lost_connections(server):
     run = LiveRun(Counter(), source_of(), wait=0.02)
     thread = threading.Thread(target=run.run)
     thread.start()
@@ -151,7 +151,7 @@ def test_a_run_goes_on_after_connections_were_lost(server):
 
 
 @pytest.mark.parametrize("poison", ["{", "[]", "7", '{"e": "trade", "s": "BTCUSDT"}', b"\xff"])
-def test_no_message_ends_a_run(server, poison):
+def test_bad_messages_do_not_end_a_run(server, poison):
     run = LiveRun(Counter(), source_of(), wait=0.02)
     thread = threading.Thread(target=run.run)
     thread.start()
@@ -176,10 +176,10 @@ def test_no_message_ends_a_run(server, poison):
 @pytest.mark.parametrize(
     ("address", "fields", "message"),
     [
-        ("ccxt://nowhere/BTC/USDT", FIELDS, "streams nothing from 'nowhere'"),
-        ("ccxt:///BTC/USDT", FIELDS, "streams nothing from None"),
+        ("ccxt://nowhere/BTC/USDT", FIELDS, "ccxt has no streams of 'nowhere'"),
+        ("ccxt:///BTC/USDT", FIELDS, "ccxt has no streams of None"),
         ("ccxt://binance/", FIELDS, "names no symbol"),
-        ("ccxt://binance/BTC/USDT?channel=trade", FIELDS, "'trade' is no channel"),
+        ("ccxt://binance/BTC/USDT?channel=trade", FIELDS, "unknown channel 'trade'"),
         ("ccxt://binance/BTC/USDT", Fields("bid"), "has no field 'bid'"),
         ("ccxt://binance/BTC/USDT,ETH/USDT", Fields("price"), "several symbols"),
     ],
@@ -191,7 +191,7 @@ def test_addresses_and_fields_are_checked_before_connecting(address, fields, mes
 
 def test_symbols_are_checked_when_connected(server):
     source = source_of("XRP/USDT")
-    with pytest.raises(ParameterError, match="there is no symbol 'XRP/USDT'"):
+    with pytest.raises(ParameterError, match="the venue has no symbol 'XRP/USDT'"):
         source.open(None)
     source.close()
     with pytest.raises(ConnectionError, match="not connected"):
@@ -199,9 +199,7 @@ def test_symbols_are_checked_when_connected(server):
 
 
 @pytest.mark.parametrize("fault", ["error", "entry"])
-def test_a_symbol_that_is_lost_beside_one_that_goes_on_is_a_lost_connection(
-    server, monkeypatch, fault
-):
+def test_an_error_with_one_of_two_symbols_is_a_lost_connection(server, monkeypatch, fault):
     class Half(ccxt.pro.binance):
         numbers = itertools.count()
 
@@ -218,15 +216,15 @@ def test_a_symbol_that_is_lost_beside_one_that_goes_on_is_a_lost_connection(
     source = source_of("BTC/USDT,ETH/USDT")
     source.open(None)
     assert set(read(source, 10)[0].keys) <= {"BTC/USDT", "ETH/USDT"}
-    wait_until(lambda: source._waiting.qsize() > 10)
+    wait_until(lambda: source._arrived.qsize() > 10)
     server.trade(1)
-    wait_until(lambda: source._waiting.qsize() > 200)  # the error is between ticks
+    wait_until(lambda: source._arrived.qsize() > 200)  # the error is between ticks
     with pytest.raises(ConnectionError, match="ccxt://binance"):
         read(source, 10**9)
     source.close()
 
 
-def test_a_venue_that_is_not_there_is_a_lost_connection(server):
+def test_an_unreachable_venue_is_a_lost_connection(server):
     source = source_of()
     server.close()
     source.open(None)

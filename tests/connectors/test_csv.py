@@ -35,7 +35,7 @@ def read(source):
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 3, 100])
 @pytest.mark.parametrize("packed", [False, True])
-def test_reads_plain_and_gzip_in_chunks_of_any_size(write, batch_rows, packed):
+def test_plain_and_gzip_files_are_read_in_chunks_of_any_size(write, batch_rows, packed):
     text = "time,y,a\n1,10,5\n2,11,\n3,12,7\n"
     path = write(gzip.compress(text.encode()) if packed else text)
     source = CSVSource(path, features=["a"], batch_rows=batch_rows)
@@ -64,7 +64,7 @@ def test_reads_plain_and_gzip_in_chunks_of_any_size(write, batch_rows, packed):
         ("1704067200000000000", "1704067200000000001", 1),
     ],
 )
-def test_time_formats(write, first, second, step):
+def test_times_are_iso_8601_or_numbers_since_1970(write, first, second, step):
     path = write(f"time,y\n{first},1\n{second},2\n")
     _, times, _ = read(CSVSource(path))
     assert times[1] - times[0] == step
@@ -83,19 +83,19 @@ def test_time_formats(write, first, second, step):
         ("month,passengers", "1949-01,112", "month", "passengers"),
     ],
 )
-def test_guesses_time_and_target(write, header, row, time, target):
+def test_time_and_target_are_guessed(write, header, row, time, target):
     source = CSVSource(write(f"{header}\n{row}\n"))
     assert (source.time, source.targets) == (time, [target])
     assert len(read(source)[0]) == 1
 
 
-def test_a_column_that_counts_the_rows_is_no_target(write):
+def test_a_column_that_counts_rows_is_not_guessed_as_target(write):
     rows = "".join(f"{n},{n % 3}\n" for n in range(9))
     assert CSVSource(write("row,temp\n" + rows)).targets == ["temp"]
     assert CSVSource(write("row\n1\n2\n3\n")).targets == ["row"]
 
 
-def test_byte_order_mark_blank_lines_spaces_quotes_and_windows_line_ends(write):
+def test_byte_order_marks_blank_lines_spaces_quotes_and_windows_line_ends_are_read(write):
     path = write('\ufeff"time", "y"\r\n2024-01-01, "5"\r\n\r\n2024-01-02, 6\r\n')
     assert read(CSVSource(path))[0] == [5.0, 6.0]
 
@@ -105,27 +105,27 @@ def test_missing_and_infinite_values_are_nan(write):
     assert np.array_equal(values, [1, *[np.nan] * 4, 2], equal_nan=True)
 
 
-def test_repeated_timestamps_are_ticks_of_their_own_and_reported(write):
+def test_repeated_timestamps_are_separate_ticks_with_a_warning(write):
     source = CSVSource(write("time,y\n2024-01-01,1\n2024-01-01,2\n2024-01-02,3\n"))
     assert read(source)[0] == [1.0, 2.0, 3.0]
-    assert source.warnings == ["1 timestamps repeat the one before; each is a tick"]
+    assert source.warnings == ["1 timestamp equals the one before it; each row is a tick"]
 
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 3, 100])
-def test_backward_timestamps_are_taken_in_file_order_and_reported(write, batch_rows):
+def test_backward_timestamps_stay_in_file_order_with_a_warning(write, batch_rows):
     path = write("time,y\n2024-01-01,1\n\n2024-01-03,2\n2024-01-02,3\n2024-01-01,4\n")
     source = CSVSource(path, batch_rows=batch_rows)
     assert read(source)[0] == [1.0, 2.0, 3.0, 4.0]
     (warning,) = source.warnings
-    assert "2 timestamps go backward" in warning
+    assert "2 timestamps are earlier than the one before it" in warning
     assert "data.csv line 5, column 'time'" in warning
 
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 100])
-def test_an_incomplete_last_line_is_left_out_and_reported(write, batch_rows):
+def test_an_incomplete_last_line_is_skipped_with_a_warning(write, batch_rows):
     source = CSVSource(write("time,y\n2024-01-01,1\n2024-01-02,2\n2024-01"), batch_rows=batch_rows)
     assert read(source)[0] == [1.0, 2.0]
-    assert source.warnings == ["the last line is incomplete and left out"]
+    assert source.warnings == ["the last line is incomplete and was skipped"]
 
 
 @pytest.mark.parametrize("rest", ["", "\n  ", 100_000 * "x"])
@@ -146,7 +146,7 @@ def test_a_complete_last_line_needs_no_line_end(write, rest):
         ("time,y\n2024-01-01,1\n", {"target": "z"}, "no column 'z'; its columns are time, y"),
         ("time,y\n2024-01-01,1\n", {"time": "t"}, "no column 't'"),
         ("time,y\n2024-01-01,1\n", {"features": ["f"]}, "no column 'f'"),
-        ("time,y\n2024-01-01,1\n", {"target": "time"}, "is the time, not a number"),
+        ("time,y\n2024-01-01,1\n", {"target": "time"}, "is the time; it cannot also be"),
         ("time,y\n2024-01-01,a\n", {}, "no column of numbers to forecast among time, y"),
         ("y\n1\ntwo\n", {"target": "y"}, "data.csv line 3, column 'y': 'two' is not a number"),
         ("y,a\n1,1\n\n2,x\n", {"features": ["a"]}, "line 4, column 'a': 'x' is not a number"),
@@ -223,7 +223,7 @@ def ticks_of(source):
 
 
 @pytest.mark.parametrize("batch_rows", [None, 1, 2, 3, 5, 100])
-def test_wide_a_row_is_a_tick_of_each_column(write, batch_rows):
+def test_a_row_of_a_wide_file_is_a_tick_of_each_column(write, batch_rows):
     path = write("time,north,warm,south\n1,10,5,\n2,,6,21\n2,12,7,22\n")
     source = CSVSource(path, features=["warm"], wide=True, batch_rows=batch_rows)
     assert source.targets == ["north", "south"]
@@ -234,7 +234,7 @@ def test_wide_a_row_is_a_tick_of_each_column(write, batch_rows):
     assert np.array_equal(values, [10, np.nan, np.nan, 21, 12, 22], equal_nan=True)
     assert times == [SECOND, SECOND, 2 * SECOND, 2 * SECOND, 2 * SECOND, 2 * SECOND]
     assert [tick[4] for tick in ticks_of(source)] == [5, 5, 6, 6, 7, 7]
-    assert source.warnings == ["1 timestamps repeat the one before; each is a tick"]
+    assert source.warnings == ["1 timestamp equals the one before it; each row is a tick"]
     sizes = {None: 6, 1: 2, 2: 2, 3: 2, 5: 4, 100: 6}
     assert len(batches[0]) == sizes[batch_rows]
 
@@ -260,14 +260,14 @@ def test_a_wide_file_of_many_columns_is_read_many_rows_at_a_time(write):
         ("a,b,c\n1,2,3\n", {"target": "b"}, ["b"]),
     ],
 )
-def test_streams_of_a_wide_file(write, text, options, targets):
+def test_columns_of_numbers_are_guessed_as_streams_of_a_wide_file(write, text, options, targets):
     source = CSVSource(write(text), wide=True, **options)
     assert source.targets == targets
     assert next(iter(source)).keys[: len(targets)] == targets
 
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 3, 100])
-def test_a_key_names_the_stream_of_each_row(write, batch_rows):
+def test_a_key_column_names_the_stream_of_each_row(write, batch_rows):
     text = "time,site,y,a\n1,01,10,5\n1,NA,20,\n2,NA,21,6\n1, 01 ,11,7\n3,late,1,8\n2,NA,22,9\n"
     source = CSVSource(write(text), features=["a"], key="site", batch_rows=batch_rows)
     assert source.targets == ["y"]
@@ -276,7 +276,9 @@ def test_a_key_names_the_stream_of_each_row(write, batch_rows):
     assert [tick[2] for tick in ticks] == [10, 20, 21, 11, 1, 22]
     assert [tick[3] // SECOND for tick in ticks] == [1, 1, 2, 1, 3, 2]
     assert np.array_equal([tick[4] for tick in ticks], [5, np.nan, 6, 7, 8, 9], equal_nan=True)
-    assert source.warnings == ["2 timestamps repeat the one before of their stream; each is a tick"]
+    assert source.warnings == [
+        "2 timestamps equal the one before it of the same stream; each row is a tick"
+    ]
 
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 3, 100])
@@ -285,11 +287,11 @@ def test_backward_timestamps_are_counted_stream_by_stream(write, batch_rows):
     source = CSVSource(path, key="key", batch_rows=batch_rows)
     assert len(list(ticks_of(source))) == 6
     (warning,) = source.warnings
-    assert "2 timestamps go backward" in warning
+    assert "2 timestamps are earlier than the one before it" in warning
     assert "data.csv line 7, column 'time'" in warning
 
 
-def test_cells_of_a_keyed_file_are_missing_as_those_of_others_are(write):
+def test_missing_cells_are_the_same_with_and_without_a_key(write):
     missing = sorted(STR_NA_VALUES)
     text = "key,y\n" + "".join(f"{cell or 5},{cell}\n" for cell in missing)
     assert np.isnan(read(CSVSource(write(text), target="y"))[0]).all()
@@ -298,7 +300,7 @@ def test_cells_of_a_keyed_file_are_missing_as_those_of_others_are(write):
     assert [tick[1] for tick in ticks_of(source)] == [cell or "5" for cell in missing]
 
 
-def test_a_key_is_neither_guessed_as_time_nor_as_target(write):
+def test_the_key_is_not_guessed_as_time_or_target(write):
     source = CSVSource(write("2nd,y,when\n2024-01-01,5,2023-01-01\n"), key="2nd")
     assert (source.time, source.targets) == ("when", ["y"])
     assert CSVSource(write("value,load\n1,2\n"), key="value").targets == ["load"]
@@ -307,17 +309,17 @@ def test_a_key_is_neither_guessed_as_time_nor_as_target(write):
 @pytest.mark.parametrize(
     ("text", "options", "error", "message"),
     [
-        ("a,b\n1,2\n", {"wide": True, "key": "a"}, ParameterError, "give one of them"),
-        ("a,b\n1,2\n", {"target": ["a", "b"]}, ParameterError, r"pass wide=True; got \['a', 'b'\]"),
-        ("a,b\n1,2\n", {"target": [], "wide": True}, ParameterError, "names no column"),
+        ("a,b\n1,2\n", {"wide": True, "key": "a"}, ParameterError, "only one of the two"),
+        ("a,b\n1,2\n", {"target": ["a", "b"]}, ParameterError, "several targets need wide=True"),
+        ("a,b\n1,2\n", {"target": [], "wide": True}, ParameterError, "must name a column"),
         ("a,b\n1,2\n", {"target": ["a", "z"], "wide": True}, DataError, "no column 'z'"),
         ("a,b\n1,2\n", {"key": "z"}, DataError, "no column 'z'"),
-        ("a,b\n1,2\n", {"key": "a", "target": "a"}, DataError, "'a' is the key, not a number"),
-        ("a,b\n1,2\n", {"key": "a", "features": ["a"]}, DataError, "'a' is the key, not a number"),
+        ("a,b\n1,2\n", {"key": "a", "target": "a"}, DataError, "'a' is the key; it cannot"),
+        ("a,b\n1,2\n", {"key": "a", "features": ["a"]}, DataError, "'a' is the key; it cannot"),
         ("a,b\n1,2\n", {"key": "a", "time": "a"}, DataError, "both the time and the key"),
         ("a,b\n1,2\n", {"wide": True, "time": "a", "target": ["a"]}, DataError, "'a' is the time"),
-        ("a,b\nx,2\n,3\n", {"key": "a"}, DataError, "line 3, column 'a': an empty cell names no"),
-        ("b,a\n2,x\n3\n", {"key": "a"}, DataError, "line 3, column 'a': an empty cell names no"),
+        ("a,b\nx,2\n,3\n", {"key": "a"}, DataError, "column 'a': an empty cell is not a key"),
+        ("b,a\n2,x\n3\n", {"key": "a"}, DataError, "column 'a': an empty cell is not a key"),
         ("t,a,b\nx,y,z\n", {"wide": True}, DataError, "no column of numbers to forecast among t"),
         ("time,a\n2024-01-01,\n", {"wide": True}, DataError, "no column of numbers"),
         ("time,a\n", {"wide": True}, DataError, "has a header but no rows"),
@@ -330,12 +332,12 @@ def test_a_key_is_neither_guessed_as_time_nor_as_target(write):
         ),
     ],
 )
-def test_what_makes_no_sense_of_several_streams_is_refused(write, text, options, error, message):
+def test_contradictory_options_for_several_streams_are_errors(write, text, options, error, message):
     with pytest.raises(error, match=message):
         list(CSVSource(write(text), **options))
 
 
-def test_the_sink_keeps_the_earlier_forecasts_of_each_stream(tmp_path):
+def test_the_sink_matches_earlier_forecasts_by_stream(tmp_path):
     """Ragged batches, streams that come late, against one sink a stream."""
     rng = np.random.default_rng(0)
     keys = [f"s{n}" for n in rng.integers(0, 1 + np.arange(60) // 10)]
@@ -360,6 +362,6 @@ def test_the_sink_keeps_the_earlier_forecasts_of_each_stream(tmp_path):
 
 
 @pytest.mark.parametrize("time", ["3000-01-01", "1600-01-01T00:00:00Z", "64060588800000"])
-def test_a_year_that_does_not_fit_is_refused(write, time):
+def test_a_year_that_nanoseconds_cannot_hold_is_an_error(write, time):
     with pytest.raises(DataError, match=rf"line 2, column 'time': '{time}' is not a timestamp"):
         list(CSVSource(write(f"time,y\n{time},1\n"), time="time"))

@@ -17,12 +17,14 @@ from killed_live import TICKS, killed_and_counted
 from live_counter import Counter
 from server_redis import RedisServer
 from servers import wait_until
+from streamlstm_connectors.files.appended_file import AppendedFile
 from streamlstm_connectors.files.csv import CSVSink, CSVSource
-from streamlstm_connectors.files.files import AppendedFile, FileSource, paced
-from streamlstm_connectors.files.parquet import ParquetSource, _whole
+from streamlstm_connectors.files.live_file import FileSource
+from streamlstm_connectors.files.parquet import ParquetSource, _complete_batches
 
 from streamlstm import LSTMForecaster
 from streamlstm.errors import DataError, ParameterError
+from streamlstm.live import paced
 from streamlstm.live.address import Address
 from streamlstm.live.batch import Batch, EndOfStream
 from streamlstm.live.connector import connector
@@ -55,11 +57,11 @@ class _OfFiles(ReplayableContract):
         source.open(None)
         return source
 
-    def test_nothing_comes_of_nothing(self):
+    def test_read_returns_none_if_nothing_arrives(self):
         with pytest.raises(DataError, match="no rows"):
             self._ticks(0)
 
-    def test_messages_that_are_no_ticks_are_handed_over_as_such(self):
+    def test_messages_that_are_not_ticks_are_rejected_with_a_reason(self):
         self._ticks(1).close()
         self.send([{"site": "a", "load": "high"}])
         source = self.make()
@@ -67,7 +69,7 @@ class _OfFiles(ReplayableContract):
         with pytest.raises(DataError, match="column 'load': 'high' is not a number"):
             source.read(10, 1.0)
 
-    def test_goes_on_from_where_it_was_opened(self):
+    def test_reads_again_from_the_position_that_open_returned(self):
         source = self._ticks(3)
         source.close()
         position = self._stored(source.open(None))
@@ -77,7 +79,7 @@ class _OfFiles(ReplayableContract):
         assert self._values(self._read(source, 3)) == [0, 1, 2]
         source.close()
 
-    def test_goes_on_behind_what_was_acknowledged(self):
+    def test_continues_after_what_was_acknowledged(self):
         source = self._ticks(10)
         source.acknowledge(self._read(source, 4)[-1].position)
         source.close()
@@ -86,11 +88,11 @@ class _OfFiles(ReplayableContract):
         assert self._values(self._read(again, 10)) == [*range(10)]
         again.close()
 
-    def test_may_be_closed_at_any_time(self):
+    def test_can_be_closed_at_any_time(self):
         self._ticks(1).close()
-        super().test_may_be_closed_at_any_time()
+        super().test_can_be_closed_at_any_time()
 
-    def test_ends(self):
+    def test_the_end_of_the_file_is_the_end_of_the_stream(self):
         source = self._ticks(3)
         self._read(source, 3)
         for _ in range(2):
@@ -98,14 +100,14 @@ class _OfFiles(ReplayableContract):
                 source.read(1, 1.0)
         source.close()
 
-    def test_a_file_that_has_become_shorter_is_refused(self):
+    def test_a_file_that_has_become_shorter_is_an_error(self):
         source = self._ticks(3)
         source.open(4)
-        with pytest.raises(DataError, match="has 3 ticks, of 4 that were learned"):
+        with pytest.raises(DataError, match="has 3 ticks, but 4 of them were learned"):
             source.read(1, 1.0)
 
-    def test_what_has_been_learned_is_passed_over_a_moment_at_a_time(self, monkeypatch):
-        monkeypatch.setattr("streamlstm_connectors.files.table.BATCH_TICKS", 64)
+    def test_skipping_what_was_learned_returns_in_time(self, monkeypatch):
+        monkeypatch.setattr("streamlstm_connectors.files.table_source.BATCH_TICKS", 64)
         source = self._ticks(1000)
         source.open(900)
         reads = [source.read(10, 0.0) for _ in range(16)]
@@ -143,7 +145,7 @@ class TestLiveCSVSink(SinkContract):
         numbers = table[[name for name in table if name.startswith("forecast")]]
         return list(zip(table["id"], numbers.to_numpy().tolist(), strict=True))
 
-    def test_the_system_has_what_was_written(self):
+    def test_the_system_has_the_forecasts_once_write_returns(self):
         """As the contract has it, of batches that are alike."""
         sink = self.make()
         sink.open()
@@ -184,7 +186,7 @@ def live(path, speed=0, **fields):
     return CSVSource.from_address(address, Fields(**given))
 
 
-def test_ticks_come_when_they_are_due(minutes):
+def test_ticks_are_read_when_they_are_due(minutes):
     source = live(minutes, speed=60 * 50)  # every 20 ms
     source.open(None)
     began, came = time.monotonic(), []
@@ -199,7 +201,7 @@ def test_ticks_come_when_they_are_due(minutes):
     assert np.median(np.array(came) - due) < 0.05
 
 
-def test_a_run_that_goes_on_begins_its_clock_anew(minutes):
+def test_a_continued_run_starts_its_clock_again(minutes):
     source = live(minutes, speed=1)
     source.open(15)
     began = time.monotonic()
@@ -209,7 +211,7 @@ def test_a_run_that_goes_on_begins_its_clock_anew(minutes):
     source.close()
 
 
-def test_a_replay_may_be_paced(minutes):
+def test_a_replay_can_be_paced(minutes):
     began = time.monotonic()
     came = [
         (time.monotonic() - began, value)
@@ -223,7 +225,7 @@ def test_a_replay_may_be_paced(minutes):
     assert np.median(late) < 0.05
 
 
-def test_ticks_learned_before_are_not_waited_for(minutes):
+def test_a_paced_replay_does_not_wait_for_ticks_learned_before(minutes):
     began = time.monotonic()
     parts = [part.values.tolist() for part in paced(CSVSource(minutes), 1, start=19)]
     assert parts == [[*range(19)], [19]]
@@ -233,14 +235,14 @@ def test_ticks_learned_before_are_not_waited_for(minutes):
 @pytest.mark.parametrize(
     ("address", "fields", "message"),
     [
-        ("csv:///x.csv?speed=fast", {}, "speed cannot be 'fast'"),
+        ("csv:///x.csv?speed=fast", {}, "speed must be a number, got 'fast'"),
         ("csv:///x.csv?speed=-1", {"time": "t"}, "speed must be above 0, got -1"),
         ("csv:///x.csv?speed=nan", {"time": "t"}, "speed must be above 0"),
-        ("csv:///x.csv?speed=1", {}, "speed needs a column of timestamps"),
-        ("csv:///x.csv?sped=1", {}, "has the option 'sped'"),
+        ("csv:///x.csv?speed=1", {}, "speed needs timestamps"),
+        ("csv:///x.csv?sped=1", {}, "has the unknown option 'sped'"),
         ("csv://x.csv", {}, "write csv:///FILE"),
         ("parquet:///", {}, "write parquet:///FILE"),
-        ("csv:///x.csv", {"sequence": "n"}, "each row of a file is new"),
+        ("csv:///x.csv", {"sequence": "n"}, "leave out sequence"),
     ],
 )
 def test_addresses_are_checked_before_a_file_is_opened(address, fields, message):
@@ -249,7 +251,7 @@ def test_addresses_are_checked_before_a_file_is_opened(address, fields, message)
         connector("source", address).from_address(address, Fields(**fields))
 
 
-def test_a_speed_needs_timestamps(minutes):
+def test_speed_needs_timestamps(minutes):
     with pytest.raises(ParameterError, match="above 0"):
         next(paced(CSVSource(minutes), 0))
     with pytest.raises(ParameterError, match="name their column"):
@@ -258,13 +260,13 @@ def test_a_speed_needs_timestamps(minutes):
         FileSource(lambda: CSVSource(minutes), float("inf"))
 
 
-def test_what_is_odd_in_a_file_is_told(minutes, caplog):
+def test_warnings_about_a_file_are_logged(minutes, caplog):
     LiveRun(Counter(), live(minutes)).run()
-    (record,) = [each for each in caplog.records if "backward" in each.getMessage()]
+    (record,) = [each for each in caplog.records if "earlier" in each.getMessage()]
     assert "minutes.csv line 7" in record.getMessage()
 
 
-def test_a_run_over_a_file_ends_by_itself_and_goes_on_where_it_was(minutes, tmp_path):
+def test_a_run_ends_with_its_file_and_continues_if_that_grows(minutes, tmp_path):
     for limit in (3, 4, None, None):
         run = LiveRun(Counter(), live(minutes), None, tmp_path / "state")
         run.run(limit)
@@ -276,7 +278,7 @@ def test_a_run_over_a_file_ends_by_itself_and_goes_on_where_it_was(minutes, tmp_
     assert run.model.values == [*range(21)]
 
 
-def test_the_command_goes_from_file_to_file(minutes, tmp_path):
+def test_the_command_reads_and_writes_files(minutes, tmp_path):
     output = tmp_path / "out.csv"
     command = [
         sys.executable, "-m", "streamlstm", "run", "--source", f"csv:///{minutes}",
@@ -301,7 +303,7 @@ def test_the_command_goes_from_file_to_file(minutes, tmp_path):
 
 
 @pytest.mark.parametrize("cut", [1, 3, 40, 45, 10**6])
-def test_a_torn_last_line_is_cut_off(tmp_path, cut):
+def test_a_torn_last_line_is_removed(tmp_path, cut):
     path = tmp_path / "out.csv"
     sink = CSVSink.from_address(Address(f"csv:///{path}"))
     sink.open()
@@ -317,7 +319,7 @@ def test_a_torn_last_line_is_cut_off(tmp_path, cut):
     assert path.read_bytes() == kept + b"0,1.0\n"
 
 
-def test_a_long_torn_line_is_cut_off(tmp_path):
+def test_a_long_torn_line_is_removed(tmp_path):
     path = tmp_path / "out.csv"
     path.write_bytes(b"id,forecast_1\n" + 200_000 * b"1")
     sink = CSVSink.from_address(Address(f"csv:///{path}"))
@@ -328,7 +330,7 @@ def test_a_long_torn_line_is_cut_off(tmp_path):
 
 
 @pytest.mark.parametrize("foreign", [b"at,value\n1,2\n3,4", b"id,value\n1,2", b"\xff\0" * 10**6])
-def test_a_file_that_is_not_of_forecasts_stays_as_it_is(tmp_path, foreign):
+def test_a_file_with_other_columns_is_left_unchanged(tmp_path, foreign):
     path = tmp_path / "readings.csv"
     path.write_bytes(foreign)
     sink = CSVSink.from_address(Address(f"csv:///{path}"))
@@ -340,7 +342,7 @@ def test_a_file_that_is_not_of_forecasts_stays_as_it_is(tmp_path, foreign):
     assert path.read_bytes() == foreign
 
 
-def test_a_row_is_a_line_whatever_the_key(tmp_path):
+def test_a_key_with_line_ends_stays_on_one_line(tmp_path):
     path = tmp_path / "out.csv"
     keys = ["a\nb", "a\rb", 'q"x', "a,b", " a"]
     sink = CSVSink.from_address(Address(f"csv:///{path}"))
@@ -351,7 +353,7 @@ def test_a_row_is_a_line_whatever_the_key(tmp_path):
     assert len(path.read_bytes().splitlines()) == 6
 
 
-def test_an_append_that_fails_leaves_the_file_as_it_was(tmp_path):
+def test_a_failed_append_leaves_the_file_unchanged(tmp_path):
     file = AppendedFile(tmp_path / "file")
     file.append(b"one\n")
 
@@ -378,7 +380,7 @@ def test_an_append_that_fails_leaves_the_file_as_it_was(tmp_path):
     assert (tmp_path / "file").read_bytes() == b"one\ntwo\n"
 
 
-def test_a_folder_that_is_not_there_ends_the_run(tmp_path, minutes):
+def test_a_missing_folder_ends_the_run(tmp_path, minutes):
     sink = CSVSink.from_address(Address(f"csv:///{tmp_path}/none/out.csv"))
     with pytest.raises(DataError, match=r"none/out.csv cannot be written"):
         LiveRun(Counter(), live(minutes), sink).run()
@@ -387,7 +389,7 @@ def test_a_folder_that_is_not_there_ends_the_run(tmp_path, minutes):
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_what_is_no_file_ends_the_run(tmp_path, make):
+def test_a_path_that_is_not_a_file_ends_the_run(tmp_path, make):
     make(tmp_path / "out")
     sink = CSVSink.from_address(Address(f"csv:///{tmp_path}/out"))
     with pytest.raises(DataError, match="out cannot be written"):
@@ -402,11 +404,10 @@ def rows_in(path):
 FULL = """
 import resource, signal, sys
 from live_counter import Counter
-from streamlstm import live
-from streamlstm.address import Address
-from streamlstm.connector import connector
-from streamlstm.live import LiveRun
-from streamlstm.payload import Fields
+from streamlstm.live import Address, Fields
+from streamlstm.live import run as live
+from streamlstm.live.connector import connector
+from streamlstm.live.run import LiveRun
 live.SHORTEST = live.LONGEST = 0.02
 source, sink = map(Address, sys.argv[1:3])
 most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
@@ -473,7 +474,9 @@ def test_forecasts_survive_kills(tmp_path, form):
         files = [pd.read_parquet(file)["id"].tolist() for file in sorted(path.glob("f*"))]
         for journal in path.glob("_*.journal"):
             with suppress(FileNotFoundError):  # it has become a file
-                files += [rows["id"].to_pylist() for rows in _whole(journal.read_bytes())]
+                files += [
+                    rows["id"].to_pylist() for rows in _complete_batches(journal.read_bytes())
+                ]
         return [name for ids in files for name in ids]
 
     with RedisServer(tmp_path) as server:

@@ -14,14 +14,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import streamlstm_connectors.brokers.kafka
 from certificates import certificates
 from confluent_kafka import KafkaError
 from killed_live import TICKS, killed_and_counted
 from live_counter import Counter, learn
 from server_kafka import PASSWORD, USER, Client, KafkaServer, messages
 from servers import free_port, wait_until
+from streamlstm_connectors.brokers import kafka
 from streamlstm_connectors.brokers.kafka import KafkaSink, KafkaSource
+from streamlstm_connectors.brokers.kafka_connection import KafkaConnection
 
 from streamlstm import ForecasterFleet, LSTMForecaster
 from streamlstm.errors import DataError, ParameterError
@@ -122,7 +123,7 @@ def count_while_killed(server, client, topic, folder, addresses):
     return list(dict.fromkeys(ids))
 
 
-def test_each_tick_counts_once_however_often_processes_are_killed(server, client, topic, tmp_path):
+def test_each_tick_is_learned_once_although_processes_are_killed(server, client, topic, tmp_path):
     addresses = server.address(topic), server.address(f"{topic}-out")
     client.make(f"{topic}-out")
     ids = count_while_killed(server, client, topic, tmp_path, addresses)
@@ -141,7 +142,7 @@ if "STREAMLSTM_KAFKA" in os.environ:
         def start(self):
             pass
 
-    def test_each_tick_counts_once_with_a_real_server(tmp_path):
+    def test_each_tick_is_learned_once_with_a_real_server(tmp_path):
         place, topic = os.environ["STREAMLSTM_KAFKA"], f"ticks-{uuid.uuid4()}"
         client = Client(place)
         client.make(topic)
@@ -151,7 +152,7 @@ if "STREAMLSTM_KAFKA" in os.environ:
         assert len(ids) == TICKS
 
 
-def test_a_fleet_that_goes_on_is_one_that_was_never_ended(server, client, topic, tmp_path):
+def test_a_continued_fleet_equals_one_that_never_stopped(server, client, topic, tmp_path):
     def fleet():
         model = LSTMForecaster(hidden_size=4, window=5, preset="fast", season=None, horizon=3)
         return ForecasterFleet(model)
@@ -200,7 +201,7 @@ def test_without_snapshots_what_is_written_is_acknowledged(server, client, topic
     assert again.model.values == [4, 5, 6, 7, 8, 9]
 
 
-def test_begins_where_it_is_told_to(server, client, topic):
+def test_starts_at_the_first_or_at_new_messages(server, client, topic):
     send(client, topic, range(3))
     new, first = (
         source_of(server, topic, options) for options in ("?start=new&group=x", "?group=y")
@@ -216,7 +217,7 @@ def test_begins_where_it_is_told_to(server, client, topic):
     first.close()
 
 
-def test_partitions_may_be_shared_out(server, client, topic):
+def test_runs_can_share_the_partitions(server, client, topic):
     keys = "abcdefgh"
     for n, key in enumerate(keys):
         send(client, topic, [n], key)
@@ -232,7 +233,7 @@ def test_partitions_may_be_shared_out(server, client, topic):
         source_of(server, topic, "?partitions=7").open(None)
 
 
-def test_one_stream_is_not_put_together_from_several_partitions(server, topic):
+def test_several_partitions_need_a_key(server, topic):
     with pytest.raises(ParameterError, match="no common order"):
         source_of(server, topic, fields=Fields()).open(None)
     source = source_of(server, topic, "?partitions=3", Fields())
@@ -248,7 +249,7 @@ def test_a_partition_that_the_position_lacks_is_read_from_its_beginning(server, 
     source.close()
 
 
-def test_what_was_deleted_unread_is_counted_as_missed(server, client, topic):
+def test_messages_deleted_before_they_were_read_are_counted_as_missed(server, client, topic):
     large = json.dumps({"key": "a", "value": 1, "more": "x" * 900_000})
     source = source_of(server, topic)
     source.open(None)
@@ -269,7 +270,8 @@ def test_what_was_deleted_unread_is_counted_as_missed(server, client, topic):
 def test_messages_deleted_while_a_run_reads_are_a_lost_connection(
     server, client, topic, monkeypatch
 ):
-    monkeypatch.setattr(streamlstm_connectors.brokers.kafka, "AHEAD", (1, 1))
+    monkeypatch.setattr(kafka, "PREFETCH_MESSAGES", 1)
+    monkeypatch.setattr(kafka, "PREFETCH_KIB", 1)
     large = json.dumps({"key": "a", "value": 1, "more": "x" * 900_000})
     source = source_of(server, topic)
     position = source.open(None)
@@ -290,14 +292,14 @@ def test_messages_deleted_while_a_run_reads_are_a_lost_connection(
     source.close()
 
 
-def test_a_topic_that_was_made_anew_is_refused(server, topic):
+def test_a_recreated_topic_is_an_error(server, topic):
     source = source_of(server, topic)
-    with pytest.raises(DataError, match="partition 3 ends at 0, but has been read up to 7"):
+    with pytest.raises(DataError, match="partition 3 ends at 0, before the position 7"):
         source.open({"0": 0, "1": 0, "2": 0, "3": 7})
     source.close()
 
 
-def test_a_topic_that_is_not_there_is_waited_for(server, client):
+def test_a_missing_topic_is_waited_for(server, client):
     name = f"later-{uuid.uuid4()}"
     run = LiveRun(Counter(), source_of(server, name))
     threading.Timer(0.3, lambda: (client.make(name), send(client, name, [1]))).start()
@@ -305,7 +307,7 @@ def test_a_topic_that_is_not_there_is_waited_for(server, client):
     assert run.metrics.source_errors > 0
 
 
-def test_fields_may_name_what_kafka_says_of_a_message(server, client, topic):
+def test_fields_can_name_what_kafka_knows_about_a_message(server, client, topic):
     assert client.send(topic, ["5", None, "6"], "pump")
     fields = Fields("@payload", key="@key", time="@time", features=("@partition",))
     source = source_of(server, topic, fields=fields)
@@ -316,7 +318,7 @@ def test_fields_may_name_what_kafka_says_of_a_message(server, client, topic):
     assert batches[0].timestamps[0] > 1.6e18
     partition = batches[0].features["@partition"].tolist()
     assert batches[2].ids == [f"{int(partition[0])}-2"]
-    assert batches[1].rejected[0].reason.startswith("no JSON")  # a tombstone
+    assert batches[1].rejected[0].reason.startswith("not JSON")  # a tombstone
 
 
 def test_forecasts_carry_keys_times_and_intervals(server, client, topic):
@@ -330,7 +332,7 @@ def test_forecasts_carry_keys_times_and_intervals(server, client, topic):
     assert [len(found[name]) for name in ("forecast", "lower", "upper")] == [2, 2, 2]
 
 
-def test_poison_goes_to_a_file_and_the_run_goes_on(server, client, topic, tmp_path):
+def test_bad_messages_go_to_a_file_and_the_run_continues(server, client, topic, tmp_path):
     good = [json.dumps({"key": "a", "value": n}) for n in range(TICKS)]
     bad = ["{", "[]", '{"key": "a", "value": "high"}', '{"value": 1}', None]
     mixed = [f'{{"key": "a", "value": 1, "more": "{"x" * (1 << 20)}"}}']
@@ -353,7 +355,8 @@ def test_a_slow_reader_holds_little_and_loses_nothing(server, client, topic, mon
         partitions = json.loads(statistics)["topics"].get(topic, {"partitions": {}})["partitions"]
         held.extend(each["fetchq_size"] for each in partitions.values())
 
-    monkeypatch.setattr(streamlstm_connectors.brokers.kafka, "AHEAD", (10, 100))
+    monkeypatch.setattr(kafka, "PREFETCH_MESSAGES", 10)
+    monkeypatch.setattr(kafka, "PREFETCH_KIB", 100)
     source, held = source_of(server, topic), []
     settings = source._connection.settings
     noting = {"statistics.interval.ms": 10, "stats_cb": note, "fetch.message.max.bytes": 100_000}
@@ -383,7 +386,7 @@ def test_a_full_queue_of_the_client_is_emptied(server, client, topic, monkeypatc
     assert [each["id"] for each in sent(client, topic, 100)] == ids
 
 
-def test_a_forecast_that_is_too_large_is_refused(server, topic):
+def test_a_forecast_that_is_too_large_is_an_error(server, topic):
     sink = sink_of(server, topic)
     sink.open()
     with pytest.raises(DataError, match="large"):
@@ -391,7 +394,7 @@ def test_a_forecast_that_is_too_large_is_refused(server, topic):
     sink.close()
 
 
-def test_a_server_that_is_gone_is_a_lost_connection(client, topic, server):
+def test_a_dead_server_is_a_lost_connection(client, topic, server):
     send(client, topic, [1])
     source, sink = source_of(server, topic), sink_of(server, topic)
     position = source.open(None)
@@ -416,8 +419,8 @@ def test_a_server_that_is_gone_is_a_lost_connection(client, topic, server):
     sink.close()
 
 
-def test_a_server_that_stalls_is_a_lost_connection(server, client, topic, monkeypatch):
-    monkeypatch.setattr(streamlstm_connectors.brokers.kafka, "SECONDS", 1.2)
+def test_a_stalled_server_is_a_lost_connection(server, client, topic, monkeypatch):
+    monkeypatch.setattr(KafkaConnection, "timeout_seconds", 1.2)
     source, sink = source_of(server, topic), sink_of(server, topic)
     position = source.open(None)
     sink.open()
@@ -434,15 +437,13 @@ def test_a_server_that_stalls_is_a_lost_connection(server, client, topic, monkey
         source.close()
         sink.close()
     finally:
-        server.go_on()
+        server.resume()
     source.open(position)
     assert source.read(1, 0.05) is None
     source.close()
 
 
-def test_a_forecast_that_the_client_has_given_up_is_not_taken_for_written(
-    server, topic, monkeypatch
-):
+def test_a_forecast_that_the_client_gave_up_does_not_count_as_written(server, topic, monkeypatch):
     sink = sink_of(server, topic)
     settings = sink._connection.settings
     short = {"message.timeout.ms": 500}
@@ -454,12 +455,12 @@ def test_a_forecast_that_the_client_has_given_up_is_not_taken_for_written(
         with pytest.raises(ConnectionError, match="timed out"):
             sink.write(batch_of("3-0"), np.zeros((1, 1)))
     finally:
-        server.go_on()
+        server.resume()
         sink.close()
 
 
-def test_a_slow_network_is_waited_for_while_it_takes_more(monkeypatch):
-    monkeypatch.setattr(streamlstm_connectors.brokers.kafka, "SECONDS", 1.2)
+def test_a_slow_network_is_waited_for_while_it_makes_progress(monkeypatch):
+    monkeypatch.setattr(KafkaConnection, "timeout_seconds", 1.2)
     with KafkaServer(rate=8_000_000) as server:
         sink = sink_of(server, "ticks")
         sink.open()
@@ -478,18 +479,18 @@ def test_a_slow_network_is_waited_for_while_it_takes_more(monkeypatch):
         (KafkaError.UNKNOWN_TOPIC_OR_PART, None, ConnectionError),
     ],
 )
-def test_what_servers_say_of_a_topic_is_taken_for_what_it_is(server, topic, code, text, kind):
+def test_errors_about_a_topic_pass_or_end_the_run(server, topic, code, text, kind):
     source = source_of(server, topic)
     with pytest.raises(kind):
         source._partitions(SimpleNamespace(error=KafkaError(code, text)))
 
 
-def test_a_host_may_be_an_address_of_version_6():
+def test_a_host_can_be_an_ipv6_address():
     with pytest.raises(ConnectionError, match=r"ipv6#\[::1\]"):
         KafkaSink(Address(f"kafka://[::1]:{free_port()}/ticks")).open()
 
 
-def test_tls_logins_and_who_is_trusted(tmp_path):
+def test_tls_checks_certificates_and_logins(tmp_path):
     paths = certificates(tmp_path)
     with KafkaServer(paths, login=True) as server:
         client = server.client()
@@ -515,20 +516,20 @@ def test_tls_logins_and_who_is_trusted(tmp_path):
         sink.close()
         assert sent(client, "ticks", 1)[0]["id"] == "3-0"
         for login, options, reason in [
-            (f"{USER}:wrong", trusting, "is refused.*wrong password"),
+            (f"{USER}:wrong", trusting, "refuses the login.*wrong password"),
             (USER + ":${WORD}", "", "no trusted certificate"),
-            (USER + ":${WORD}", "?ca=/not/there", "ca, cert or key"),
+            (USER + ":${WORD}", "?ca=/not/there", "cannot use the certificates"),
             (USER + ":${WORD}", trusting + "&sasl=NONE", "Unsupported"),
         ]:
             with pytest.raises(ParameterError, match=reason):
                 KafkaSink.from_address(address("ticks", login, options)).open()
-        with pytest.raises(ParameterError, match="is refused"):
+        with pytest.raises(ParameterError, match="refuses the login"):
             KafkaSource.from_address(
                 address("ticks", f"{USER}:wrong", trusting), Fields(key="key")
             ).open(None)
 
 
-def test_further_servers_stand_in_for_the_first(server, client, topic):
+def test_further_servers_replace_a_dead_first_one(server, client, topic):
     send(client, topic, [1])
     address = f"kafka://127.0.0.1:{free_port()}/{topic}?servers=127.0.0.1:{server.port}"
     source = KafkaSource.from_address(Address(address), Fields(key="key"))
@@ -560,9 +561,9 @@ def test_a_server_that_lost_its_messages_is_noticed():
         ("kafka://localhost/t?grup=x", "'grup'"),
         ("kafka://localhost/t?group=", "group is empty"),
         ("kafka://localhost/t?start=last", "first or new"),
-        ("kafka://localhost/t?partitions=0,x", "partitions cannot be '0,x'"),
-        ("kafka://localhost/t?ca=x", "ca is for kafkas://"),
-        ("kafkas://localhost/t?cert=x", "cert and key go together"),
+        ("kafka://localhost/t?partitions=0,x", "partitions must be numbers such as 0,1, got '0,x'"),
+        ("kafka://localhost/t?ca=x", "ca needs TLS: write kafkas://"),
+        ("kafkas://localhost/t?cert=x", "both cert and key"),
     ],
 )
 def test_addresses_are_checked_before_connecting(address, message):

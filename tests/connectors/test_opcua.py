@@ -1,4 +1,4 @@
-"""OPC UA against a server of its own: which readings count, and what cannot be had.
+"""OPC UA against a real server: which readings are learned, and which errors there are.
 
 The tests of `SourceContract` do not apply: they read messages again, and a polled server has only
 the newest of each node.
@@ -71,7 +71,7 @@ def reasons(batch):
     return [each.reason for each in batch.rejected]
 
 
-def test_readings_have_all_there_is_of_them(server, source):
+def test_readings_have_all_their_fields(server, source):
     server.write({"a": 1.5}, 60)
     batch = source.read(10, 1)
     assert (batch.values.tolist(), batch.keys) == ([1.5], ["Node a"])
@@ -88,14 +88,14 @@ def test_a_value_counts_once_until_it_is_written_again(server, source):
     assert source.read(10, 0.1) is None
 
 
-def test_no_more_than_asked_for(server, source):
+def test_read_returns_at_most_max_ticks(server, source):
     server.write({"a": 1, "b": 2}, 1)
     first, second = source.read(1, 1), source.read(1, 1)
     assert [*first.values, *second.values] == [1, 2]
     assert first.position == {"ns=2;s=a": 10**9, "ns=2;s=b": 0}
 
 
-def test_unchanged_values_may_be_repeated_in_time_with_the_polls(server):
+def test_unchanged_values_can_be_repeated_at_each_poll(server):
     source = source_of(server, "ns=2;s=a", "&unchanged=repeat")
     source.open(None)
     batches = [source.read(10, 1) for _ in range(20)]
@@ -107,22 +107,22 @@ def test_unchanged_values_may_be_repeated_in_time_with_the_polls(server):
     assert 0.3 < (times[-1] - times[0]) / 1e9 < 2
 
 
-def test_polls_keep_to_their_beat_and_those_missed_are_counted(server):
+def test_polls_are_regular_and_missed_ones_are_counted(server):
     source = source_of(server, "ns=2;s=a", "&unchanged=repeat")
     source.open(None)
     source.read(1, 1)
-    began = source._beat
+    began = source._next_poll
     time.sleep(0.11)
     missed = source.read(1, 1).missed
     assert missed >= 4
     missed += sum(source.read(1, 1).missed for _ in range(10))
     source.close()
-    beats = (source._beat - began) / 0.02
+    beats = (source._next_poll - began) / 0.02
     assert beats == pytest.approx(round(beats))
     assert round(beats) == 11 + missed
 
 
-def test_goes_on_from_a_position_without_counting_a_reading_twice(server, source):
+def test_a_position_prevents_learning_a_reading_twice(server, source):
     server.write({"a": 1, "b": 1}, 1)
     position = source.read(1, 1).position
     source.read(1, 1)
@@ -132,7 +132,7 @@ def test_goes_on_from_a_position_without_counting_a_reading_twice(server, source
     assert source.read(10, 0.1) is None
 
 
-def test_clocks_may_go_back(server, source):
+def test_a_clock_can_go_back(server, source):
     server.write({"a": 1}, 100)
     source.read(10, 1)
     server.write({"a": 2}, 50)
@@ -140,14 +140,14 @@ def test_clocks_may_go_back(server, source):
 
 
 @pytest.mark.parametrize("timeless", [True, False])
-def test_a_reading_without_a_time_or_of_time_zero_has_ours(server, source, timeless):
+def test_a_reading_without_a_time_has_that_of_the_poll(server, source, timeless):
     server.write({"a": {"value": 1, "timeless": timeless}}, -11644473600)  # 1601
     batches = [source.read(10, 1) for _ in range(2)]
     assert [batch.values.tolist() for batch in batches] == [[1], [1]]
     assert all(abs(batch.timestamps[0] - time.time_ns()) < 5e9 for batch in batches)
 
 
-def test_bad_values_are_missing_ones_and_uncertain_ones_are_not(server, source):
+def test_bad_values_are_missing_and_uncertain_ones_are_not(server, source):
     server.write({"a": {"value": 1, "status": "BadSensorFailure"}}, 1)
     batch = source.read(10, 1)
     assert math.isnan(batch.values[0])
@@ -156,7 +156,7 @@ def test_bad_values_are_missing_ones_and_uncertain_ones_are_not(server, source):
     assert source.read(10, 1).values.tolist() == [2]
 
 
-def test_the_status_may_be_a_feature(server):
+def test_the_status_can_be_a_feature(server):
     source = source_of(server, "ns=2;s=a", fields=Fields(features=("status",)))
     source.open(None)
     server.write({"a": {"value": 2, "status": "UncertainLastUsableValue"}}, 2)
@@ -181,7 +181,7 @@ def test_values_of_other_types_are_rejected(server, source, value, reason):
     assert (batch.values.tolist(), batch.keys) == ([1], ["Node b"])
 
 
-def test_a_node_that_vanishes_is_said_once_and_counts_again_when_it_is_back(server, source):
+def test_a_vanished_node_is_rejected_once_and_read_again_when_it_is_back(server, source):
     server.delete("b")
     assert reasons(source.read(10, 1)) == ["value: 'BadNodeIdUnknown' is not a number"]
     assert source.read(10, 0.1) is None
@@ -190,7 +190,7 @@ def test_a_node_that_vanishes_is_said_once_and_counts_again_when_it_is_back(serv
     assert source.read(10, 1).values.tolist()[-1] == 3
 
 
-def test_a_node_that_was_never_there_is_refused_unless_the_run_goes_on(server):
+def test_an_unknown_node_is_an_error_unless_the_run_continues(server):
     source = source_of(server, "ns=2;s=a,ns=2;s=z")
     with pytest.raises(DataError, match="no node ns=2;s=z"):
         source.open(None)
@@ -204,7 +204,7 @@ def test_a_node_that_was_never_there_is_refused_unless_the_run_goes_on(server):
     assert (batch.keys[-1], batch.values[-1]) == ("Node z", 5)
 
 
-def test_namespaces_may_be_named(server):
+def test_namespaces_can_be_named(server):
     source = source_of(server, f"nsu={URI};s=a")
     source.open(None)
     assert source.read(1, 1).ids[0] == f"nsu={URI};s=a@0"
@@ -217,16 +217,16 @@ def test_namespaces_may_be_named(server):
     ("options", "message"),
     [
         ("", "names no nodes"),
-        ("?nodes=Pump", "'Pump' is no node id"),
-        ("?nodes=i=x", "'i=x' is no node id"),
-        ("?nodes=i=1,i=1", "stands twice"),
+        ("?nodes=Pump", "'Pump' is not a node id"),
+        ("?nodes=i=x", "'i=x' is not a node id"),
+        ("?nodes=i=1,i=1", "is given twice"),
         ("?nodes=i=1&period=0", "above 0"),
         ("?nodes=i=1&period=nan", "above 0"),
         ("?nodes=i=1&unchanged=maybe", "skip or repeat"),
         ("?nodes=i=1&mode=None", "SignAndEncrypt or Sign"),
         ("?nodes=i=1&policy=Basic128", "Basic256Sha256"),
-        ("?nodes=i=1&policy=Basic256Sha256", "go together"),
-        ("?nodes=i=1&policy=Basic256Sha256&certificate=/no&key=/no", "is not there: /no"),
+        ("?nodes=i=1&policy=Basic256Sha256", "give policy, certificate and key"),
+        ("?nodes=i=1&policy=Basic256Sha256&certificate=/no&key=/no", "does not exist: /no"),
         ("?nodes=i=1&mood=x", "'mood'"),
     ],
 )
@@ -243,7 +243,7 @@ def test_fields_are_checked_before_connecting():
             OPCUASource(address, fields, nodes="i=1")
 
 
-def test_ids_of_nodes_may_have_commas_and_semicolons():
+def test_node_ids_can_have_commas_and_semicolons():
     address = Address("opc.tcp://host/?nodes=ns=2;s=a,b;c,nsu=urn:x;s=%26d,i=3")
     assert OPCUASource.from_address(address, Fields())._nodes == [
         "ns=2;s=a,b;c",
@@ -252,7 +252,7 @@ def test_ids_of_nodes_may_have_commas_and_semicolons():
     ]
 
 
-def test_may_be_closed_at_any_time(server):
+def test_can_be_closed_at_any_time(server):
     source = source_of(server)
     source.close()
     with pytest.raises(ConnectionError, match="not connected"):
@@ -262,8 +262,8 @@ def test_may_be_closed_at_any_time(server):
     source.close()
 
 
-def test_a_server_that_is_gone_or_does_not_answer_is_a_lost_connection(monkeypatch):
-    monkeypatch.setattr(opcua, "SECONDS", 0.5)
+def test_a_dead_or_silent_server_is_a_lost_connection(monkeypatch):
+    monkeypatch.setattr(opcua, "TIMEOUT_SECONDS", 0.5)
     with OPCUAServer("ab") as server:
         source = source_of(server)
         source.open(None)
@@ -276,7 +276,7 @@ def test_a_server_that_is_gone_or_does_not_answer_is_a_lost_connection(monkeypat
         with pytest.raises(ConnectionError):
             source.open({})
         assert time.monotonic() - start < 5
-        server.go_on()
+        server.resume()
         source.open({})
         server.kill()
         with pytest.raises(ConnectionError):
@@ -306,7 +306,7 @@ def certificates(tmp_path_factory):
     return {name: make(name) for name in ("server", "client", "other")}
 
 
-def test_signed_and_encrypted_with_a_password(certificates):
+def test_connections_can_be_signed_and_encrypted(certificates):
     with OPCUAServer("a", certificates["server"], "p/@:") as server:
         client, key = certificates["client"]
         secure = f"&policy=Basic256Sha256&certificate={client}&key={key}"
@@ -326,7 +326,7 @@ def test_signed_and_encrypted_with_a_password(certificates):
         with pytest.raises(ParameterError, match="No matching endpoints"):
             signed.open(None)
         swapped = f"&policy=Basic256Sha256&certificate={client}&key={client}"
-        with pytest.raises(ParameterError, match="key or certificate"):
+        with pytest.raises(ParameterError, match="the key or a certificate"):
             source_of(server, "ns=2;s=a", swapped).open(None)
         wrong = f"{secure}&server_certificate={certificates['other'][0]}"
         with pytest.raises((ParameterError, ConnectionError)):
@@ -351,7 +351,7 @@ class Interrupted(Counter):
         return learned
 
 
-def test_a_run_goes_on_when_the_server_is_back(monkeypatch):
+def test_a_run_continues_when_the_server_is_back(monkeypatch):
     monkeypatch.setattr(live, "SHORTEST", 0.01)
     with OPCUAServer("ab") as server:
         server.write({"a": 1, "b": 2}, 1)
@@ -364,7 +364,7 @@ def test_a_run_goes_on_when_the_server_is_back(monkeypatch):
     assert run.metrics.source_errors > 0
 
 
-def test_each_reading_counts_once_however_often_processes_are_killed(tmp_path):
+def test_each_reading_is_learned_once_although_processes_are_killed(tmp_path):
     """10,000 readings of 100 nodes; what nodes say stays until it has been delivered."""
     names = [str(n) for n in range(100)]
     nodes = ",".join(f"ns=2;s={name}" for name in names)

@@ -115,7 +115,7 @@ def test_the_forecasts_are_those_of_the_same_csv(tmp_path):
         (pa.array(["2024-01-01", "2024-01-02"]).dictionary_encode(), 86400 * SECOND),
     ],
 )
-def test_columns_of_times(write, column, step):
+def test_columns_of_any_type_of_time_are_read(write, column, step):
     path = write({"time": column, "y": [1, 2]})
     source = ParquetSource(path)
     assert source.time == "time"
@@ -140,7 +140,7 @@ def test_columns_of_times(write, column, step):
         (pa.array([5, 6, 5]).dictionary_encode(), [5, 6, 5]),
     ],
 )
-def test_columns_of_numbers(write, column, expected):
+def test_columns_of_any_type_of_number_are_read(write, column, expected):
     path = write({"y": column, "a": column, "other": [[1], [2], [3]]})
     source = ParquetSource(path, target="y", features=["a"])
     np.testing.assert_equal([tick[1] for tick in ticks_of(source)], expected)
@@ -158,19 +158,19 @@ def test_columns_of_numbers(write, column, expected):
         ([datetime.date(2024, 1, 1)] * 3, ["2024-01-01"] * 3),
     ],
 )
-def test_columns_of_keys(write, column, keys):
+def test_columns_of_any_type_of_key_are_read(write, column, keys):
     source = ParquetSource(write({"who": column, "y": [1, 2, 3]}), key="who")
     assert [tick[0] for tick in ticks_of(source)] == keys
     assert source.targets == ["y"]
 
 
-def test_repeated_and_backward_timestamps_are_counted(write):
+def test_repeated_and_backward_timestamps_give_warnings(write):
     times = pa.array([1, 2, 2, 1, 0], pa.timestamp("s"))
     source = ParquetSource(write({"t": times, "y": [1, 2, 3, 4, 5]}), batch_rows=2)
     assert len([*ticks_of(source)]) == 5
     repeated, backward = source.warnings
-    assert repeated.startswith("1 timestamps repeat")
-    assert "2 timestamps go backward" in backward
+    assert repeated.startswith("1 timestamp equals the one before it")
+    assert "2 timestamps are earlier" in backward
     assert "data.parquet row 4, column 't'" in backward
 
 
@@ -193,7 +193,7 @@ def test_repeated_and_backward_timestamps_are_counted(write):
         (
             {"y": [1, 2], "k": ["a", None]},
             {"key": "k"},
-            "row 2, column 'k': an empty cell names no",
+            "row 2, column 'k': an empty cell is not a key",
         ),
         ({"y": [1, 2], "k": ["a", " "]}, {"key": "k"}, "row 2, column 'k': an empty cell"),
         (
@@ -221,13 +221,13 @@ def test_errors_say_what_is_wrong_and_where(write, columns, options, message):
         list(ParquetSource(path, **options))
 
 
-def test_two_columns_of_one_name_are_refused(write):
+def test_two_columns_of_one_name_are_an_error(write):
     table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["y", "y"])
     with pytest.raises(DataError, match="names a column twice: y, y"):
         ParquetSource(write(table))
 
 
-def test_damaged_files_are_refused(write, tmp_path):
+def test_damaged_files_are_errors(write, tmp_path):
     path = write({"y": np.arange(10_000.0)}, compression="none", use_dictionary=False)
     whole = path.read_bytes()
     zeros = whole[:100] + bytes(200) + whole[300:]
@@ -280,7 +280,7 @@ def written(sink, first, count):
     sink.write(batch_of(first, count), np.full((count, 1), 1.5), None)
 
 
-def test_files_are_of_bounded_rows_and_appear_complete(tmp_path):
+def test_files_have_limited_rows_and_appear_complete(tmp_path):
     sink = ParquetSink(tmp_path, rows=10)
     sink.open()
     for n in range(9):
@@ -305,7 +305,7 @@ def test_files_of_other_names_are_left_alone(tmp_path):
     assert (tmp_path / "forecasts-00000001.parquet").exists()
 
 
-def test_files_are_of_bounded_age(tmp_path):
+def test_files_have_a_limited_age(tmp_path):
     sink = ParquetSink(tmp_path, seconds=0)
     sink.open()
     written(sink, 0, 1)
@@ -314,7 +314,7 @@ def test_files_are_of_bounded_age(tmp_path):
     sink.close()
 
 
-def test_times_and_intervals_are_typed(tmp_path):
+def test_times_and_intervals_have_types(tmp_path):
     sink = ParquetSink(tmp_path)
     sink.open()
     times = np.array([5, 1_704_067_200_000_000_001])
@@ -330,7 +330,7 @@ def test_times_and_intervals_are_typed(tmp_path):
 
 
 @pytest.mark.parametrize("lost", [0, 1, 100, 300, 10**6])
-def test_a_journal_that_a_crash_has_torn_becomes_a_file_of_what_is_whole(tmp_path, lost):
+def test_a_torn_journal_becomes_a_file_of_its_complete_batches(tmp_path, lost):
     sink = ParquetSink(tmp_path)
     sink.open()
     written(sink, 0, 3)
@@ -350,7 +350,7 @@ def test_a_journal_that_a_crash_has_torn_becomes_a_file_of_what_is_whole(tmp_pat
     assert [name for name, _ in rows_of(tmp_path)] == [str(n) for n in range(kept + 1)]
 
 
-def test_a_crash_between_the_file_and_the_end_of_its_journal_repeats_nothing(tmp_path):
+def test_a_crash_before_the_journal_is_deleted_repeats_nothing(tmp_path):
     sink = ParquetSink(tmp_path)
     sink.open()
     written(sink, 0, 3)
@@ -370,10 +370,10 @@ def test_a_crash_between_the_file_and_the_end_of_its_journal_repeats_nothing(tmp
     ("address", "message"),
     [
         ("parquet:///out?rows=0", "rows must be at least 1, got 0"),
-        ("parquet:///out?rows=x", "rows cannot be 'x'"),
+        ("parquet:///out?rows=x", "rows must be a whole number, got 'x'"),
         ("parquet://out", "write parquet:///FILE"),
     ],
 )
-def test_addresses_are_checked(address, message):
+def test_addresses_are_checked_before_opening(address, message):
     with pytest.raises(ParameterError, match=message):
         ParquetSink.from_address(Address(address))

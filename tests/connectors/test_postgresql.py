@@ -1,4 +1,4 @@
-"""PostgreSQL against a server of its own: what stands there, once, and what is refused."""
+"""PostgreSQL against a real server: each forecast is stored once, and errors say why not."""
 
 import os
 import signal
@@ -9,11 +9,11 @@ import live_counter  # noqa: F401, lets snapshots hold its model
 import numpy as np
 import psycopg
 import pytest
-import streamlstm_connectors.databases.postgresql
 from certificates import certificates
 from killed_live import TICKS, killed_and_counted
 from server_postgresql import PASSWORD, PostgreSQLServer
 from server_redis import RedisServer
+from streamlstm_connectors.databases import postgresql
 from streamlstm_connectors.databases.postgresql import PostgreSQLSink
 
 from streamlstm.errors import DataError, ParameterError
@@ -60,7 +60,7 @@ class TestPostgreSQLSink(SinkContract):
         return self.client.execute("SELECT id, forecast FROM forecasts ORDER BY ctid").fetchall()
 
 
-def test_each_forecast_stands_there_once_however_often_processes_are_killed(tmp_path):
+def test_each_forecast_is_stored_once_although_processes_are_killed(tmp_path):
     with RedisServer(tmp_path) as redis, PostgreSQLServer() as server:
         client = redis.client()
 
@@ -82,7 +82,7 @@ def test_each_forecast_stands_there_once_however_often_processes_are_killed(tmp_
     assert sorted(ids, key=lambda name: int(name[:-2])) == [f"{n + 1}-0" for n in range(TICKS)]
 
 
-def test_what_is_written_again_is_overwritten(server, client):
+def test_a_row_that_is_written_again_replaces_the_earlier_one(server, client):
     client.execute('CREATE SCHEMA IF NOT EXISTS "the plant"')
     client.execute('DROP TABLE IF EXISTS "the plant"."of ""pumps"""')
     sink = sink_of(server, '?table=the plant.of "pumps"')
@@ -100,7 +100,7 @@ def test_what_is_written_again_is_overwritten(server, client):
     ]
 
 
-def test_of_two_rows_with_one_id_the_last_stands(server, client):
+def test_the_last_of_two_rows_with_one_id_is_stored(server, client):
     sink = sink_of(server)
     sink.open()
     sink.write(batch_of(["a", "b", "a"]), np.array([[1.0], [2.0], [3.0]]), None)
@@ -109,7 +109,7 @@ def test_of_two_rows_with_one_id_the_last_stands(server, client):
     assert rows == [("a", [3.0]), ("b", [2.0])]
 
 
-def test_a_table_of_ones_own_may_have_more_columns(server, client):
+def test_a_table_can_have_further_columns(server, client):
     client.execute(
         "CREATE TABLE forecasts (made timestamptz DEFAULT now(), upper float8[], lower float8[], "
         "forecast float8[], time timestamptz, key varchar, id varchar UNIQUE)"
@@ -137,13 +137,13 @@ def test_a_table_of_ones_own_may_have_more_columns(server, client):
         ),
     ],
 )
-def test_other_tables_are_refused_at_once(server, client, table, message):
+def test_a_table_with_other_columns_is_an_error_on_opening(server, client, table, message):
     client.execute(f"CREATE TABLE forecasts {table}")
     with pytest.raises(DataError, match=message):
         sink_of(server).open()
 
 
-def test_who_may_not_write_is_refused_at_once(server, client):
+def test_missing_permission_is_an_error_on_opening(server, client):
     sink_of(server).open()
     client.execute("DROP ROLE IF EXISTS reader")
     client.execute("CREATE ROLE reader LOGIN PASSWORD 'r'")
@@ -157,11 +157,11 @@ def test_who_may_not_write_is_refused_at_once(server, client):
     sink.close()
 
 
-def test_tls(server, client, tmp_path):
+def test_tls_checks_certificates(server, client, tmp_path):
     root = f"&sslrootcert={server.tls.authority}"
     sink = sink_of(server, f"?sslmode=verify-full{root}")
     sink.open()
-    assert sink._made.pgconn.ssl_in_use
+    assert sink._connection.pgconn.ssl_in_use
     sink.write(batch_of(["a"]), np.ones((1, 1)), None)
     sink.close()
     with pytest.raises(ParameterError, match="certificate"):
@@ -180,7 +180,7 @@ def test_tls(server, client, tmp_path):
         ("streamlstm:${{PGWORD}}@127.0.0.1:{}/other", 'database "other" does not exist'),
     ],
 )
-def test_a_login_that_is_wrong_ends_the_run(server, address, message):
+def test_a_wrong_login_ends_the_run(server, address, message):
     address = Address("postgresql://" + address.format(server.port))
     with pytest.raises(ParameterError, match=message) as caught:
         PostgreSQLSink.from_address(address).open()
@@ -188,8 +188,8 @@ def test_a_login_that_is_wrong_ends_the_run(server, address, message):
     assert "wrong" not in str(caught.value)
 
 
-def test_a_server_that_is_gone_or_locked_is_a_lost_connection(server, client, monkeypatch):
-    monkeypatch.setattr(streamlstm_connectors.databases.postgresql, "LONGEST", 1)
+def test_a_dead_server_or_a_locked_table_is_a_lost_connection(server, client, monkeypatch):
+    monkeypatch.setattr(postgresql, "STATEMENT_SECONDS", 1)
     sink = sink_of(server)
     sink.open()
     client.execute("BEGIN; LOCK TABLE forecasts")
@@ -211,12 +211,12 @@ def test_a_server_that_is_gone_or_locked_is_a_lost_connection(server, client, mo
     assert client.execute("SELECT id FROM forecasts").fetchall() == [("a",)]
 
 
-def test_a_server_that_stands_still_is_a_lost_connection(server, client, monkeypatch):
-    monkeypatch.setattr(streamlstm_connectors.databases.postgresql, "LONGEST", 0.3)
-    monkeypatch.setattr(streamlstm_connectors.databases.postgresql, "SECONDS", 0)
+def test_a_stalled_server_is_a_lost_connection(server, client, monkeypatch):
+    monkeypatch.setattr(postgresql, "STATEMENT_SECONDS", 0.3)
+    monkeypatch.setattr(postgresql, "TIMEOUT_SECONDS", 0)
     sink = sink_of(server)
     sink.open()
-    pid = sink._made.info.backend_pid
+    pid = sink._connection.info.backend_pid
     os.kill(pid, signal.SIGSTOP)
     try:
         with pytest.raises(ConnectionError, match="postgresql://streamlstm"):
@@ -231,7 +231,7 @@ def test_a_server_that_stands_still_is_a_lost_connection(server, client, monkeyp
     assert client.execute("SELECT id FROM forecasts").fetchall() == [("a",)]
 
 
-def test_a_batch_is_there_whole_or_not_at_all(server, client):
+def test_a_batch_is_stored_whole_or_not_at_all(server, client):
     sink = sink_of(server)
     sink.open()
     long = str(np.random.default_rng(0).random(2000).tolist())  # more than an index can hold
@@ -242,7 +242,7 @@ def test_a_batch_is_there_whole_or_not_at_all(server, client):
     sink.close()
 
 
-def test_two_sinks_may_write_the_same_rows(server, client):
+def test_two_sinks_can_write_the_same_rows(server, client):
     ids = [str(n) for n in range(2000)]
 
     def write(order):
@@ -263,11 +263,11 @@ def test_two_sinks_may_write_the_same_rows(server, client):
     ("address", "message"),
     [
         ("postgresql://here", "names no database"),
-        ("postgresql://here/x?sslmode=on", "sslmode is one of disable, "),
-        ("postgresql://here/x?table=", "no table can have the name ''"),
-        ("postgresql://here/x?table=a.", "no table can have the name ''"),
-        (f"postgresql://here/x?table={64 * 'a'}", "no table can have the name"),
-        ("postgresql://here/x?ssl=on", "has the option 'ssl'"),
+        ("postgresql://here/x?sslmode=on", "sslmode must be disable, "),
+        ("postgresql://here/x?table=", "a table cannot have the name ''"),
+        ("postgresql://here/x?table=a.", "a table cannot have the name ''"),
+        (f"postgresql://here/x?table={64 * 'a'}", "a table cannot have the name"),
+        ("postgresql://here/x?ssl=on", "has the unknown option 'ssl'"),
     ],
 )
 def test_addresses_are_checked_before_connecting(address, message):

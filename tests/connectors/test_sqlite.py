@@ -1,4 +1,4 @@
-"""SQLite: each forecast stands there once, whatever other processes and disks do."""
+"""SQLite: each forecast is stored once, whatever other processes and the disk do."""
 
 import json
 import sqlite3
@@ -9,9 +9,9 @@ from contextlib import closing
 import live_counter  # noqa: F401, lets snapshots hold its model
 import numpy as np
 import pytest
-import streamlstm_connectors.databases.sqlite
 from killed_live import TICKS, killed_and_counted
 from server_redis import RedisServer
+from streamlstm_connectors.databases import sqlite
 from streamlstm_connectors.databases.sqlite import SQLiteSink
 
 from streamlstm.errors import DataError, ParameterError
@@ -50,7 +50,7 @@ class TestSQLiteSink(SinkContract):
         return [(name, json.loads(row)) for name, _, _, row, *_ in rows_of(self.path)]
 
 
-def test_each_forecast_stands_there_once_however_often_the_process_is_killed(tmp_path, path):
+def test_each_forecast_is_stored_once_although_the_process_is_killed(tmp_path, path):
     def delivered():
         time.sleep(0.05)  # or it takes the time of those it watches
         try:
@@ -71,7 +71,7 @@ def test_each_forecast_stands_there_once_however_often_the_process_is_killed(tmp
     assert ids == [f"{n + 1}-0" for n in range(TICKS)]
 
 
-def test_what_is_written_again_is_overwritten(path):
+def test_a_row_that_is_written_again_replaces_the_earlier_one(path):
     sink = sink_of(path, '?table=of the "pumps"')
     sink.open()
     sink.write(batch_of(["a", "b"]), np.array([[1.0], [2.0]]), None)
@@ -86,7 +86,7 @@ def test_what_is_written_again_is_overwritten(path):
     ]
 
 
-def test_another_process_that_writes_is_waited_for(path, monkeypatch):
+def test_a_sink_waits_for_another_process_that_writes(path, monkeypatch):
     sink = sink_of(path)
     sink.open()
     with closing(sqlite3.connect(path, check_same_thread=False, isolation_level=None)) as other:
@@ -97,7 +97,7 @@ def test_another_process_that_writes_is_waited_for(path, monkeypatch):
         sink.write(batch_of(["a"]), np.ones((1, 1)), None)
         assert time.monotonic() - began > 0.2
         release.join()
-        monkeypatch.setattr(streamlstm_connectors.databases.sqlite, "SECONDS", 0.05)
+        monkeypatch.setattr(sqlite, "TIMEOUT_SECONDS", 0.05)
         sink.open()
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(ConnectionError, match="locked"):
@@ -107,12 +107,12 @@ def test_another_process_that_writes_is_waited_for(path, monkeypatch):
     assert [row[0] for row in rows_of(path)] == ["a"]
 
 
-def test_a_full_disk_is_waited_for_and_leaves_no_part_of_a_batch(path):
+def test_a_full_disk_is_a_lost_connection_and_stores_no_part_of_a_batch(path):
     sink = sink_of(path)
     sink.open()
     sink.write(batch_of(["a"]), np.ones((1, 1)), None)
-    pages = sink._made.execute("PRAGMA page_count").fetchone()[0]
-    sink._made.execute(f"PRAGMA max_page_count = {pages + 2}")
+    pages = sink._connection.execute("PRAGMA page_count").fetchone()[0]
+    sink._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
     ids = [str(n) for n in range(1000)]
     with pytest.raises(ConnectionError, match="disk is full"):
         sink.write(batch_of(ids), np.ones((1000, 1)), None)
@@ -138,7 +138,7 @@ def test_a_full_disk_is_waited_for_and_leaves_no_part_of_a_batch(path):
         ("CREATE VIEW forecasts AS SELECT 1 AS id", "has the columns id, not"),
     ],
 )
-def test_other_tables_are_refused(path, statement, message):
+def test_a_table_with_other_columns_is_an_error(path, statement, message):
     with closing(sqlite3.connect(path)) as client:
         client.execute(statement)
     with pytest.raises(DataError, match=message):
@@ -147,7 +147,7 @@ def test_other_tables_are_refused(path, statement, message):
         assert client.execute("PRAGMA journal_mode").fetchone() == ("delete",)  # as it was
 
 
-def test_what_no_waiting_mends_is_refused(path, tmp_path):
+def test_permanent_errors_end_the_run(path, tmp_path):
     with pytest.raises(DataError, match="unable to open"):
         sink_of(tmp_path / "none" / "x.db").open()
     path.write_bytes(b"no database" * 100)
@@ -159,11 +159,11 @@ def test_what_no_waiting_mends_is_refused(path, tmp_path):
     ("address", "message"),
     [
         ("sqlite://file.db", "write sqlite:///FILE"),
-        ("sqlite:///x.db?table=", "no table can have the name ''"),
-        ("sqlite:///x.db?table=sqlite_x", "one of SQLite's own"),
-        ("sqlite:///x.db?tabel=x", "has the option 'tabel'"),
+        ("sqlite:///x.db?table=", "a table cannot have the name ''"),
+        ("sqlite:///x.db?table=sqlite_x", "SQLite reserves"),
+        ("sqlite:///x.db?tabel=x", "has the unknown option 'tabel'"),
     ],
 )
-def test_addresses_are_checked(address, message):
+def test_addresses_are_checked_before_opening(address, message):
     with pytest.raises(ParameterError, match=message):
         SQLiteSink.from_address(Address(address))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from kernel_calls import last_grads, outputs_of, random_network, relative_error
-from reference.cells import StackedNetwork
-from reference.networks import Optimizer
+from reference.network import StackedNetwork
+from reference.optimizer import Optimizer
 from streams import inputs_and_targets
 
 from streamlstm import LSTMClassifier, LSTMForecaster, LSTMRegressor

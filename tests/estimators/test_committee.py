@@ -6,8 +6,8 @@ from streams import mase, random_walk, seasonal
 
 from streamlstm import LSTMForecaster
 from streamlstm.forecaster import EXPERTS, PRESETS
-from streamlstm.kernels.forecaster.least_squares import rls_learn, rls_reopen
-from streamlstm.kernels.layout import LAGS, RLS, LeastSquares
+from streamlstm.kernels.forecaster.layout import LAGS, RLS, LeastSquares
+from streamlstm.kernels.forecaster.least_squares import rls_learn, rls_reset_covariance
 
 
 def autoregression(ticks, seed=0):
@@ -40,7 +40,7 @@ def test_outliers_mislead_the_robust_least_squares_less():
     coefficients = np.zeros((RLS, N))
     rls = LeastSquares(np.zeros(N), np.zeros(N), deviations, np.ones(RLS), coefficients, covariance)
     for r in range(RLS):
-        rls_reopen(rls, r)
+        rls_reset_covariance(rls, r)
     for _ in range(500):
         rls.regressors[:] = rng.normal(size=N)
         target = rls.regressors @ truth + 0.3 * rng.normal() + 9 * (rng.random() < 0.1)

@@ -8,7 +8,8 @@ import pytest
 from streams import random_walk, seasonal
 
 from streamlstm import LSTMForecaster
-from streamlstm.kernels.layout import CLOCK, WATCH
+from streamlstm.kernels.forecaster.layout import DRIFT_INTERVAL
+from streamlstm.kernels.layout import CLOCK
 from streamlstm.model.segments import review
 
 TURN = 2000
@@ -123,7 +124,7 @@ def test_events_and_forecasts_do_not_depend_on_the_chunks(preset):
     forecasts.append(np.array(loop))
     events = models[0].drift_events_
     assert events
-    assert all(event % WATCH == 0 for event in events)
+    assert all(event % DRIFT_INTERVAL == 0 for event in events)
     for model, path in zip(models[1:], forecasts[1:], strict=True):
         assert model.drift_events_ == events
         assert np.array_equal(path, forecasts[0], equal_nan=True)

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from kernel_calls import relative_error
-from reference import networks as reference
+from reference import intervals as reference
 from streams import random_walk, seasonal
 
 from streamlstm import LSTMForecaster
@@ -69,7 +69,7 @@ def test_intervals_follow_the_reference(season):
         model.learn_one(y)
         if tick > 0:
             twin.learn(y)
-            twin.issue(model.forecast(10))
+            twin.store(model.forecast(10))
             interval = (0.99, 0.9, 0.63, 0.2)[tick % 4]
             bounds = model.forecast_interval(10, interval)
             assert relative_error(bounds, twin.bounds(1 - interval)) < 1e-9

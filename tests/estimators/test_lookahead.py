@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from finite_differences import finite_differences
 from kernel_calls import last_grads, outputs_of, random_network, relative_error
-from reference.cells import BidirectionalNetwork
-from reference.networks import Optimizer
+from reference.network import BidirectionalNetwork
+from reference.optimizer import Optimizer
 from streams import inputs_and_targets
 
 from streamlstm import LSTMClassifier, LSTMForecaster, LSTMRegressor

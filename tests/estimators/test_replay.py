@@ -11,12 +11,12 @@ from kernel_calls import (
     scramble,
     twin,
 )
-from reference import networks as reference
+from reference import network as reference
 from streams import mase, seasonal
 from twins import ROUNDING, disagreement
 
 from streamlstm import LSTMForecaster
-from streamlstm.kernels.layout import CLOCK, aligned_zeros, past_size, past_views
+from streamlstm.kernels.layout import CLOCK, aligned_zeros, replay_buffer_size, replay_buffer_views
 from streamlstm.model import series
 
 # Outputs of splitmix64 with seed 0, printed by its authors' C program.
@@ -57,8 +57,8 @@ def network_with_a_past(I, H, K, T, windows, loss, ticks=70, capacity=50, decay=
     inputs = np.float32(rng.normal(size=(ticks, I)))
     targets = np.float32(rng.normal(size=(ticks, K)))
     targets[rng.random(targets.shape) < 0.2] = np.nan
-    buffer = aligned_zeros(past_size(capacity, network.settings))
-    past = past_views(buffer, network.settings)
+    buffer = aligned_zeros(replay_buffer_size(capacity, network.settings))
+    past = replay_buffer_views(buffer, network.settings)
     for tick in range(ticks):
         past.inputs[tick % capacity], past.targets[tick % capacity] = inputs[tick], targets[tick]
     twin_network.inputs = list(inputs.astype(np.float64))
@@ -122,7 +122,7 @@ def test_replayed_targets_are_known_only_after_their_value_has_come(monkeypatch)
     model = LSTMForecaster(hidden_size=4, window=4, season=None, horizon=K)
     for t, y in enumerate(values):
         model.learn_one(y)
-        targets = past_views(model._past, model._network.settings).targets
+        targets = replay_buffer_views(model._past, model._network.settings).targets
         for tick in range(max(t - 39, 2), t + 1):
             target_ticks = tick + 1 + np.arange(K)
             known = (target_ticks <= t) & np.isfinite(values[np.minimum(target_ticks, t)])

@@ -11,7 +11,7 @@ import pytest
 from streamlstm import LSTMForecaster
 from streamlstm.errors import DeviceError, MissingPackageError, ParameterError
 from streamlstm.fleets.cuda import CudaStreams
-from streamlstm.kernels.cuda import kernels
+from streamlstm.kernels.cuda import device
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 # Limits on the registers of a thread; other compiler versions may need a few more than ours.
@@ -21,7 +21,7 @@ REGISTERS = {
     "learn_shared": 160,
     "update_shared": 64,
     "step_shared": 128,
-    "issued": 40,
+    "read_forecasts": 40,
     "fill": 40,
 }
 
@@ -85,20 +85,20 @@ def test_other_weights_are_refused():
 
 
 def test_without_numba_cuda_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(kernels, "find_spec", lambda name: None)
+    monkeypatch.setattr(device, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"pip install 'streamlstm\[cuda\]'"):
         CudaStreams(small())
 
 
 def test_without_a_gpu_the_error_says_so(monkeypatch):
-    monkeypatch.setattr(kernels, "find_spec", lambda name: name)
-    monkeypatch.setattr(kernels.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(device, "find_spec", lambda name: name)
+    monkeypatch.setattr(device.cuda, "is_available", lambda: False)
     with pytest.raises(DeviceError, match="no CUDA device"):
         CudaStreams(small())
 
 
 @pytest.mark.parametrize("parameters", [{"hidden_size": 200}, {"window": 500}])
 def test_a_model_too_large_for_shared_memory_is_refused(monkeypatch, parameters):
-    monkeypatch.setattr(kernels, "check_device", lambda: None)
+    monkeypatch.setattr(device, "check_device", lambda: None)
     with pytest.raises(ParameterError, match="choose a smaller window or hidden_size"):
         CudaStreams(small(**{"hidden_size": 32, **parameters}))

@@ -12,9 +12,12 @@ from streamlstm import ForecasterFleet, LSTMForecaster
 from streamlstm.errors import InputError, ParameterError
 from streamlstm.fleets.shared import ENDLESS_STRIDE
 from streamlstm.kernels import rules
-from streamlstm.kernels.forecaster.entries import judge, look_out
-from streamlstm.kernels.layout import CLOCK, network_views, past_views, series_views, work_views
+from streamlstm.kernels.forecaster.layout import series_views, work_views
+from streamlstm.kernels.forecaster.learn import learn_tick
+from streamlstm.kernels.forecaster.predict import prefetch_forecasts
+from streamlstm.kernels.layout import CLOCK, network_views, replay_buffer_views
 from streamlstm.kernels.network import update
+from streamlstm.model import segments
 from streamlstm.snapshots import Snapshots
 
 NONE, NO_BOUNDS = np.empty(0), np.empty((0, 0, 0))
@@ -63,13 +66,13 @@ class Opened:
         self.net = network_views(network.kind, settings, self.weights, memory, scratch, clock)
         series = (np.array(b) for b in (model._stats, model._errors, model._history))
         self.series = series_views(*series, clock, shape)
-        self.past = past_views(np.array(model._past), network.settings)
+        self.past = replay_buffer_views(np.array(model._past), network.settings)
         self.work = work_views(np.array(model._work), shape)
 
-    def judge(self, y):
+    def learn(self, y):
         """The forecast, and the gradient of the tick's loss if it has one."""
         forecast, clock = np.empty(1), self.net.clock
-        judge(forecast, NO_BOUNDS, NONE, y, NONE, self.work, self.net, self.series, self.past)
+        learn_tick(forecast, NO_BOUNDS, NONE, y, NONE, self.work, self.net, self.series, self.past)
         gradient = None
         if clock[CLOCK.labelled]:
             rules.gradient(self.net.rule, self.net, 1)
@@ -77,9 +80,9 @@ class Opened:
         clock[CLOCK.labelled] = clock[CLOCK.unlearned] = 0
         return forecast[0], gradient
 
-    def look_out(self):
+    def prefetch(self):
         if self.net.clock[CLOCK.values]:
-            look_out(self.work, self.net, self.series, self.past)
+            prefetch_forecasts(self.work, self.net, self.series, self.past)
 
 
 def test_a_round_updates_the_weights_with_the_mean_gradient():
@@ -89,15 +92,15 @@ def test_a_round_updates_the_weights_with_the_mean_gradient():
     streams = [Opened(model, common.weights) for _ in range(S)]
     for t, row in enumerate(values[:40]):
         keys = [s for s in range(S) if (t + s) % 4]
-        judged = [streams[s].judge(row[s]) for s in keys]
-        gradients = [gradient for _, gradient in judged if gradient is not None]
+        learned = [streams[s].learn(row[s]) for s in keys]
+        gradients = [gradient for _, gradient in learned if gradient is not None]
         if gradients:
             common.net.scratch.grads[:] = np.mean(gradients, axis=0)
             update(common.net)
         for s in keys:
-            streams[s].look_out()
+            streams[s].prefetch()
         made = fleet.learn_many(keys, row[keys])[:, 0]
-        expected = [forecast for forecast, _ in judged]
+        expected = [forecast for forecast, _ in learned]
         assert np.allclose(made, expected, rtol=1e-5, atol=1e-5, equal_nan=True)
     weights = fleet[0]._network.weights
     moved = np.abs(weights - model._network.weights).max()
@@ -125,7 +128,7 @@ def test_a_stream_without_values_does_not_affect_the_others():
     with_nothing = np.column_stack([values, [np.nan, np.inf, -np.inf] * 10])
     clean, other = fleet_of(values), fleet_of(with_nothing)
     assert np.array_equal(clean.forecast(3), other.forecast(3, range(S)))
-    assert other.forecast(2, [S]).tolist() == [[0.0, 0.0]]
+    assert np.isnan(other.forecast(2, [S])).all()
 
 
 def test_no_forecast_depends_on_the_future():
@@ -180,13 +183,14 @@ def test_a_feature_added_by_the_review_of_one_stream_is_added_to_all(monkeypatch
     values = values_of()[10:60, :3]
     fleet, other = (shared(small(season="auto")) for _ in range(2))
 
-    def finds(finder, time):
-        fleet._streams.models[1]._add_features(["found"])
+    def add_feature(model, finder, time):
+        if model is fleet._streams.models[1]:
+            model._add_features(["found"])
         return iter(())
 
     for t, row in enumerate(values):
         if t == 20:
-            monkeypatch.setattr(fleet._streams.models[1], "_gap", finds)
+            monkeypatch.setattr(segments, "_missing_ticks", add_feature)
             fleet._streams._due[1] = 0
             other.learn_many([], [], {"found": []})
         made, expected = (f.learn_many(range(3), row, None, [t] * 3) for f in (fleet, other))
@@ -215,7 +219,7 @@ def test_a_stream_is_taken_out_with_the_weights_and_put_back():
     fleet[4] = other
     assert np.array_equal(fleet.forecast(3, range(S)), before)
     fleet.reset(0)
-    assert fleet.forecast(1, [0]) == [[0.0]]
+    assert np.isnan(fleet.forecast(1, [0])).all()
 
 
 def test_a_fleet_pickles_with_its_weights_once():

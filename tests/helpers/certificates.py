@@ -1,4 +1,4 @@
-"""Certificates for servers of tests."""
+"""Certificates for test servers."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import trustme
 
 
 class Certificates(NamedTuple):
-    """Paths: of the authority, and of a certificate for 127.0.0.1 with its key."""
+    """Paths of an authority, and of a certificate for 127.0.0.1 with its key."""
 
     authority: str
     certificate: str
@@ -14,7 +14,7 @@ class Certificates(NamedTuple):
 
 
 def certificates(folder):
-    """Write some; whoever trusts the authority trusts a server with the other two."""
+    """Make certificates; who trusts the authority trusts a server with the other two."""
     authority = trustme.CA()
     made = authority.issue_cert("127.0.0.1", "localhost", common_name="127.0.0.1")
     paths = Certificates(*(str(folder / f"{name}.pem") for name in Certificates._fields))

@@ -12,27 +12,45 @@ import sys
 
 import numpy as np
 import pytest
+from numba.cuda.simulator import kernel as simulator
 
 from streamlstm import ForecasterFleet, LSTMForecaster
 from streamlstm.errors import ParameterError, SnapshotError
 from streamlstm.fleets import cuda as cuda_streams
 from streamlstm.fleets.cuda import CudaStreams
 from streamlstm.forecaster import NO_BOUNDS, NO_PLACES
-from streamlstm.kernels.cuda.kernels import Tile
-from streamlstm.kernels.forecaster import entries as cpu
+from streamlstm.kernels.cuda import network as cuda_network
+from streamlstm.kernels.cuda import series as cuda_series
+from streamlstm.kernels.cuda.shared import Tile
+from streamlstm.kernels.forecaster.layout import work_views
+from streamlstm.kernels.forecaster.learn import learn_ticks, learn_value
+from streamlstm.kernels.forecaster.predict import fill_path, prefetch_forecasts
 from streamlstm.kernels.layout import (
     CLOCK,
     layer_tape,
     memory_views,
     network_views,
-    past_views,
+    replay_buffer_views,
     weights_views,
-    work_views,
 )
 from streamlstm.kernels.network import update
 from streamlstm.snapshots import snapshot
 
-TINY = Tile(streams=4, units=3, each=2, depth=5)
+TINY = Tile(streams=4, units=3, per_thread=2, depth=5)
+
+
+class RunningKernel:
+    """`cuda` as the running kernel has it."""
+
+    def __getattr__(self, name):
+        return getattr(simulator._get_kernel_context(), name)
+
+
+@pytest.fixture(autouse=True)
+def _simulated_parts(monkeypatch):
+    """The simulator replaces `cuda` in the modules of kernels, not in those of their parts."""
+    monkeypatch.setattr(cuda_network, "cuda", RunningKernel())
+    monkeypatch.setattr(cuda_series, "cuda", RunningKernel())
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +91,7 @@ def opened(model, horizon=1):
     network, series = model._network, model._series
     net = network_views(network.kind, *network.buffers)
     work = work_views(model._work_for(horizon), series.shape)
-    return work, net, series, past_views(model._past, network.settings)
+    return work, net, series, replay_buffer_views(model._past, network.settings)
 
 
 def on_the_cpu(singles, rows, ys, horizon=1, features=None):
@@ -82,7 +100,7 @@ def on_the_cpu(singles, rows, ys, horizon=1, features=None):
     for n, (row, y) in enumerate(zip(rows, ys, strict=True)):
         table = {name: column[n : n + 1] for name, column in (features or {}).items()}
         singles[row]._add_features(list(table))
-        cpu.learn_ticks(
+        learn_ticks(
             forecasts[n : n + 1], NO_BOUNDS, NO_PLACES, np.array([y]),
             singles[row]._columns.matrix(table, 1), np.empty(0), *opened(singles[row], horizon),
         )  # fmt: skip
@@ -121,7 +139,7 @@ def state(model):
         "state": network.states[0],
         "output": memory.output,
         "clock": network.clock[: CLOCK.values + 1],
-        "sane": series.sane[-1:],
+        "clipped": series.clipped[-1:],
         "forecast": series.intervals.forecasts,
     }
 
@@ -183,8 +201,8 @@ def test_ragged_rounds_with_repeated_rows_and_growing_arrays():
     rows = np.flatnonzero(came)
     ahead = np.empty((rows.size, 3))
     for path, row in zip(ahead, rows, strict=True):
-        cpu.forecast(path, *opened(singles[row], 3)[:3], none(0))
-    compare(streams.forecast(rows, 3), np.nan_to_num(ahead))
+        fill_path(path, *opened(singles[row], 3)[:3], none(0))
+    compare(streams.forecast(rows, 3), ahead)
     streams.begin(rows[-1:])
     assert np.array_equal(streams.forecast(rows[-1:], 2), [[0.0, 0.0]])
     assert learn(streams, rows[:0], np.empty(0), none(0), 2).shape == (0, 2)
@@ -256,12 +274,12 @@ class SharedOnTheCPU:
         for n, (row, y) in enumerate(zip(rows, ys, strict=True)):
             work, net, series, past = views = self.views[1 + row]
             if net.clock[CLOCK.values]:
-                cpu.forecast(forecasts[n], work, net, series, none(0))
+                fill_path(forecasts[n], work, net, series, none(0))
             elif not np.isfinite(y):
                 continue
             came.append(views)
             updates = net.clock[CLOCK.updates]
-            cpu.absorb(net, series, past, y, nothing)
+            learn_value(net, series, past, y, nothing)
             if net.clock[CLOCK.updates] > updates:
                 grads.append(net.scratch.grads.copy())
         if grads:
@@ -270,7 +288,7 @@ class SharedOnTheCPU:
         for _, net, *_ in self.views:
             net.weights.params[:] = of_all.weights.params
         for views in came:
-            cpu.look_out(*views)
+            prefetch_forecasts(*views)
         return forecasts
 
 

@@ -20,7 +20,7 @@ from streamlstm_connectors.files.csv import CSVSource
 from streamlstm.errors import DataError
 from streamlstm.live.payload import PAYLOAD, Fields, Parser
 
-ALL = Fields("value", "key", "time", ("wind",), "number", longest=500)
+ALL = Fields("value", "key", "time", ("wind",), "number", max_bytes=500)
 FIELDS = [ALL, Fields(), Fields(PAYLOAD), Fields(time="time", sequence="time")]
 CSV_OPTIONS = [{}, {"key": "key"}, {"wide": True}, {"target": "y", "time": None}]
 

@@ -1,15 +1,16 @@
-"""Compiled entry points for kernels that only kernels call, and networks to run them on."""
+"""Compiled entry points for parts of kernels, and networks to call them with."""
 
 from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from reference.networks import OnlineNetwork, Optimizer, ReplayNetwork
+from reference.network import OnlineNetwork, ReplayNetwork
+from reference.optimizer import Optimizer
 
 from streamlstm.kernels import replay, rules
 from streamlstm.kernels.jit import jit
-from streamlstm.kernels.layout import CLOCK, Settings, network_views, past_views
+from streamlstm.kernels.layout import CLOCK, Settings, network_views, replay_buffer_views
 from streamlstm.kernels.linear import copy
 from streamlstm.kernels.loss import LOSSES
 from streamlstm.kernels.network import advance, learn
@@ -20,7 +21,7 @@ Buffers = tuple[np.ndarray, ...]
 
 
 class Calls(NamedTuple):
-    """Compiled for one cell and one learning rule."""
+    """Entry points compiled for one cell and one learning rule."""
 
     run: Callable
     gradient: Callable
@@ -29,7 +30,7 @@ class Calls(NamedTuple):
 
 
 def calls(kind: tuple) -> Calls:
-    """Those of a network's cell and rule."""
+    """The entry points for a network's cell and rule."""
     return _calls(*map(type, kind))  # named tuples of different types may be equal
 
 
@@ -56,7 +57,7 @@ def _calls(cell: type, rule: type) -> Calls:
     def replay_update(past, ticks, settings, weights, memory, scratch, clock):
         """One update on windows of the past, whose gradient stays in the scratch buffer."""
         net = network_views(kind, settings, weights, memory, scratch, clock)
-        replay.replay_learn(net, past_views(past, net.settings), ticks)
+        replay.replay_learn(net, replay_buffer_views(past, net.settings), ticks)
 
     @jit
     def window_starts(starts, ticks, capacity, settings, weights, memory, scratch, clock):
@@ -93,7 +94,7 @@ def random_network(
 
 
 def params_of(network: Network) -> dict[str, np.ndarray]:
-    """Weights under the names that they have in the reference."""
+    """Weights by their names in the reference."""
     return {name.removesuffix("_l0"): p for name, p in network.params.items()}
 
 
@@ -122,7 +123,7 @@ def grads_of(network: Network):
 
 
 def last_grads(network: Network):
-    """What the newest gradient was, by name."""
+    """The newest gradient, by name."""
     grads = network.params_in(network.scratch[: network.weights.size // 3])
     return {name.removesuffix("_l0"): d for name, d in grads.items()}
 

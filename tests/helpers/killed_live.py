@@ -1,4 +1,4 @@
-"""A live run and its server, killed again and again while 10,000 ticks go through."""
+"""A live run and its server, killed again and again while the run learns 10,000 ticks."""
 
 import os
 import random
@@ -15,20 +15,21 @@ from servers import wait_until
 from streamlstm.snapshots import Snapshots
 
 TICKS = 10_000
-AHEAD = 500  # ticks sent and not yet forecast, so that some are left for after the last kill
-KILLS = 13  # the fourth, eighth and twelfth of the server
-SECONDS = 60  # for all of it
+MAX_UNANSWERED = 500  # ticks sent without a forecast, so that some are left for the last run
+KILLS = 13  # the 4th, 8th and 12th kill the server
+TIMEOUT_SECONDS = 60
 
 
 def killed_and_counted(
-    source, sink, folder, send, delivered, server=None, fields=(), seconds=SECONDS
+    source, sink, folder, send, delivered, server=None, fields=(), seconds=TIMEOUT_SECONDS
 ):
-    """Let a model count 10,000 ticks; kill its process ten times and the server three times.
+    """Let a model learn 10,000 ticks; kill its process ten times and the server three times.
 
-    source, sink: addresses. send: gives the system tick n, `{"key": "a", "value": n}`, and returns
-    True once it surely has it, perhaps twice. delivered: the ids of the forecasts so far, in order.
-    server: what has `kill` and `start`, if it is to be killed. fields: arguments of
-    live_counter.py. Returns the values in the model and the ids delivered once all are.
+    source, sink: addresses. send: sends tick n, `{"key": "a", "value": n}`, to the system, and
+    returns True once that has it for sure, perhaps twice. delivered: returns the ids of the
+    forecasts so far, in order. server: has `kill` and `start`; None if it is not to be killed.
+    fields: arguments of live_counter.py. Returns the values that the model learned and the ids of
+    all forecasts.
     """
     ended = threading.Event()
     seen = 0
@@ -40,7 +41,7 @@ def killed_and_counted(
 
     def produce():
         for n in range(TICKS):
-            while not ended.is_set() and (n > seen + AHEAD or not send(n)):
+            while not ended.is_set() and (n > seen + MAX_UNANSWERED or not send(n)):
                 time.sleep(0.01)
 
     def start():

@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 from streams import random_walk, seasonal
 
-from streamlstm.cli import commands as cli
+from streamlstm.cli import app as cli
 from streamlstm.snapshots import file
 
 TICKS = 20_000

@@ -1,6 +1,7 @@
-"""A live run of a model that counts, until it is ended or killed.
+"""A live run of a model that only records what it learns, until it is stopped or killed.
 
-SOURCE SINK STATE [NAME=FIELD ...], which fields are not those of `Fields(key="key")`.
+Usage: live_counter.py SOURCE SINK STATE [NAME=FIELD ...], where NAME is one of `Fields`; by default
+the key is the field "key".
 """
 
 import logging
@@ -18,7 +19,7 @@ from streamlstm.snapshots import encoding
 
 
 class Counter:
-    """Counts the ticks of each value it has learned, and the order they came in."""
+    """A model that records the values of its ticks in the order of learning."""
 
     def __init__(self):
         self.values = []
@@ -38,12 +39,18 @@ class Counter:
         self.__init__()
         self.values = state["values"]
 
+    def _parameters(self):
+        return {}
 
-encoding._MODULES["Counter"] = "live_counter"  # so that a snapshot may hold one
+    def _restore(self, other):
+        self.values = other.values
+
+
+encoding._MODULES["Counter"] = "live_counter"  # so that a snapshot can hold one
 
 
 def learn(run, ticks):
-    """Let a run learn so many ticks, and fail if they do not come."""
+    """Let a run learn a number of ticks; fail if they do not arrive."""
     late = threading.Timer(20, run.stop)
     late.start()
     run.run(ticks)

@@ -1,8 +1,8 @@
-"""A Kafka server: the one that librdkafka brings for tests, behind a front that may be killed.
+"""A Kafka server: librdkafka's own for tests, behind a front that can be killed.
 
-The messages live in one process, which keeps them in memory, and clients reach it through
-another, the front, which may add TLS and logins. Killing the front ends all connections, as the end
-of a server does that keeps its messages.
+One process keeps the messages in memory. Clients reach it through another process, the front, which
+can add TLS and logins. Killing the front looks to clients like the crash of a server that keeps its
+messages.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ USER, PASSWORD = "me", "secret"
 
 
 class KafkaServer(Server):
-    """Topics have four partitions of 5 MB each, older messages are deleted.
+    """A server whose topics have four partitions that keep 5 MB each.
 
-    tls: certificates. login: whether USER and PASSWORD are asked for. rate: bytes a second that it
-    takes of a client, 0 for any number.
+    tls: certificates. login: whether USER and PASSWORD are required. rate: limit of bytes a second
+    from a client; 0 for none.
     """
 
     def __init__(self, tls=None, login=False, rate=0):
@@ -34,7 +34,7 @@ class KafkaServer(Server):
         self.start_empty()
 
     def start_empty(self):
-        """Start without any message."""
+        """Start without messages."""
         self._end_store()
         command = [sys.executable, __file__, "store"]
         self._store = subprocess.Popen(
@@ -62,7 +62,7 @@ class KafkaServer(Server):
 
 
 class Client:
-    """What tests do with topics, past the connectors."""
+    """A client for tests, independent of the connectors."""
 
     def __init__(self, servers):
         self._settings = {"bootstrap.servers": servers, "log_level": 2}
@@ -77,19 +77,19 @@ class Client:
         wait_until(lambda: self._producer.list_topics(topic, 5).topics[topic].error is None)
 
     def send(self, topic, values, key="a"):
-        """Send bytes or text; whether all are there."""
+        """Send bytes or text; return whether all have arrived."""
         for value in values:
             self._producer.produce(topic, value, key)
         return self._producer.flush(5) == 0
 
     def reader(self, topic):
-        """A client that stands at the beginning of a topic."""
+        """Return a consumer at the beginning of a topic."""
         reader = self._consumer()
         reader.assign([TopicPartition(topic, each, 0) for each in range(PARTITIONS)])
         return reader
 
     def bookmark(self, topic, group="streamlstm"):
-        """The committed offsets, without those that are not there."""
+        """Return the committed offsets of partitions that have one."""
         reader = self._consumer(group)
         places = [TopicPartition(topic, each) for each in range(PARTITIONS)]
         found = {each.partition: each.offset for each in reader.committed(places, 5)}
@@ -101,7 +101,7 @@ class Client:
 
 
 def messages(reader):
-    """What has come since the last call."""
+    """Return the messages since the last call."""
     found = []
     while (message := reader.poll(0.05)) is not None:
         if message.error() is None:
@@ -111,7 +111,7 @@ def messages(reader):
 
 
 def store():
-    """Keep messages until the standard input ends; prints the port."""
+    """Print the port, and keep messages until the standard input ends."""
     producer = Producer({"test.mock.num.brokers": 1, "log_level": 2})
     (broker,) = producer.list_topics(timeout=10).brokers.values()
     print(broker.port, flush=True)
@@ -119,7 +119,7 @@ def store():
 
 
 class Front:
-    """Passes messages of the protocol on; in answers its own port replaces the store's."""
+    """Forwards requests, and replaces the port of the store by its own in the answers."""
 
     def __init__(self, port, behind, certificate, key, login, rate):
         self.port, self.behind, self.login = int(port), int(behind), bool(login)

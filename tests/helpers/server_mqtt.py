@@ -1,4 +1,4 @@
-"""A mosquitto."""
+"""A mosquitto broker, and a client for tests."""
 
 import getpass
 import signal
@@ -11,7 +11,10 @@ from servers import Server, free_port, program, wait_until
 
 
 class MQTTServer(Server):
-    """Keeps its sessions in a folder. lines: of its configuration; tls: certificates."""
+    """A broker that keeps its sessions in a folder.
+
+    lines: of its configuration. tls: certificates.
+    """
 
     def __init__(self, folder, *lines, tls=None):
         self.port = free_port()
@@ -22,14 +25,14 @@ class MQTTServer(Server):
         self.start()
 
     def configure(self, *lines):
-        """What it does from its next start on."""
+        """Write the configuration of the next start."""
         settings = [
             f"listener {self.port} 127.0.0.1",
             "persistence true",
             f"persistence_location {self.folder}/",
             "autosave_interval 1",
             "max_queued_messages 0",
-            f"user {getpass.getuser()}",  # who may write to the folder
+            f"user {getpass.getuser()}",  # who can write to the folder
             "log_dest none",
         ]
         if not any(line.startswith("max_inflight") for line in lines):
@@ -42,12 +45,12 @@ class MQTTServer(Server):
         (self.folder / "mosquitto.conf").write_text("\n".join([*settings, *lines, ""]))
 
     def save(self):
-        """Let it write what it has to its disk, which it does each second."""
+        """Make the broker save its sessions, which it otherwise does each second."""
         self._process.send_signal(signal.SIGUSR1)
         wait_until((self.folder / "mosquitto.db").exists)
 
     def forget(self):
-        """Lose all that it has saved."""
+        """Delete the saved sessions."""
         (self.folder / "mosquitto.db").unlink(missing_ok=True)
 
     def address(self, topic):
@@ -59,10 +62,10 @@ class MQTTServer(Server):
 
 
 class MQTTClient:
-    """Publishes, and keeps what comes to a topic.
+    """Publishes messages, and keeps those that arrive at a topic.
 
-    With a name its session lasts: it connects again when the connection is lost, and acknowledges
-    nothing, since who writes to a broker that has died loses what that had sent.
+    With a name the session lasts, and the client reconnects. It acknowledges nothing: writing to a
+    broker that has died would lose what that had sent.
     """
 
     def __init__(self, server, name="", topic=""):
@@ -90,22 +93,22 @@ class MQTTClient:
         self._made.loop_start()
         wait_until(lambda: self._is_ready or self._is_lost)
         if not self._is_ready:
-            raise ConnectionError("the server has died meanwhile")
+            raise ConnectionError("the broker has died")
 
     @property
     def is_connected(self):
         return self._made.is_connected()
 
     def tell(self, what):
-        """Call something with each message that comes from now on, in a thread of its own."""
+        """Call a function with each message from now on, in the client's thread."""
         self._made.on_message = lambda client, userdata, message: what(message)
 
     def post(self, topic, payload, qos=1, retain=False):
-        """Give it to the client to send."""
+        """Hand a message to the client, and do not wait."""
         return self._made.publish(topic, payload, qos, retain)
 
     def publish(self, topic, *payloads, **how):
-        """Return once the server has acknowledged all."""
+        """Publish messages, and wait until the broker has acknowledged them."""
         for start in range(0, len(payloads), 1000):
             for sent in [self.post(topic, each, **how) for each in payloads[start : start + 1000]]:
                 sent.wait_for_publish(20)

@@ -1,4 +1,4 @@
-"""A nats-server with JetStream."""
+"""A nats-server with JetStream, and a client for tests."""
 
 import asyncio
 import json
@@ -12,7 +12,10 @@ _UNACKNOWLEDGED = ConsumerConfig(ack_policy=AckPolicy.NONE)
 
 
 class NATSServer(Server):
-    """Keeps its streams in a folder. tls: certificates; settings: further lines of its file."""
+    """A server that keeps its streams in a folder.
+
+    tls: certificates. settings: further lines of its configuration.
+    """
 
     def __init__(self, folder, tls=None, settings=""):
         self.port = free_port()
@@ -35,7 +38,7 @@ class NATSServer(Server):
 
 
 class Client:
-    """nats-py for tests, which wait for it; its loop runs in a thread."""
+    """nats-py without async: its loop runs in a thread."""
 
     def __init__(self, port, **options):
         self.loop = asyncio.new_event_loop()
@@ -43,21 +46,21 @@ class Client:
         address = f"nats://127.0.0.1:{port}"
 
         async def told(error):
-            """Errors are those of what is asked; the client's own are of no interest."""
+            """Ignore errors of the client; those of requests are raised by the requests."""
 
         options = {"reconnect_time_wait": 0.02, "error_cb": told, **options}
         self.connection = self(nats.connect(address, **options))
         self.streams = self.connection.jetstream(timeout=1)
 
     def __call__(self, action):
-        """The result of what is to be awaited."""
+        """Return the result of a coroutine."""
         return asyncio.run_coroutine_threadsafe(action, self.loop).result(30)
 
     def add(self, name, subject, **settings):
         self(self.streams.add_stream(name=name, subjects=[subject], **settings))
 
     def send(self, subject, payloads):
-        """Publish payloads, many at a time; returns their numbers."""
+        """Publish payloads, many at a time; return their numbers."""
 
         async def publish():
             return [
@@ -74,7 +77,7 @@ class Client:
         return self(publish())
 
     def received(self, name):
-        """The messages of a stream: subject, and what the JSON says."""
+        """Return the messages of a stream: the subject and the decoded JSON of each."""
 
         async def read():
             last = (await self.streams.stream_info(name)).state.last_seq

@@ -1,28 +1,27 @@
-"""An OPC UA server in a process of its own, told by lines of JSON what its nodes are to say.
+"""An OPC UA server in a separate process, which sets its nodes as lines of JSON say.
 
-`OPCUAServer` starts and tells it; as a program it is the server.
+`OPCUAServer` starts the process and sends it the lines; run as a program, this file is the server.
 """
 
 import asyncio
 import json
 import logging
-import signal
 import subprocess
 import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
-from servers import free_port
+from servers import Server, free_port
 
 URI = "urn:plant"
 
 
-class OPCUAServer:
-    """A server of nodes `ns=2;s=NAME`, which may be killed and restarted; it remembers nothing.
+class OPCUAServer(Server):
+    """A server of nodes `ns=2;s=NAME`; a restart forgets their values.
 
-    With certificates, a pair of paths of its certificate and key, it takes only clients that sign
-    and encrypt; with a password only the user "me".
+    certificates: paths of its certificate and key; only clients that sign and encrypt can connect.
+    password: only the user "me" can log in.
     """
 
     def __init__(self, nodes, certificates=(), password=""):
@@ -48,7 +47,7 @@ class OPCUAServer:
         late.cancel()
 
     def write(self, values, second=None):
-        """Let nodes have values, of a second since 1970, or of now."""
+        """Set values of nodes, at a second since 1970, or now."""
         said = {
             node: value if isinstance(value, dict) else {"value": value}
             for node, value in values.items()
@@ -71,22 +70,9 @@ class OPCUAServer:
         return f"opc.tcp://{login}127.0.0.1:{self.port}/plant?nodes={nodes}{options}"
 
     def kill(self):
-        self._process.kill()
-        self._process.wait()
+        super().kill()
         self._process.stdin.close()
         self._process.stdout.close()
-
-    def stall(self):
-        self._process.send_signal(signal.SIGSTOP)
-
-    def go_on(self):
-        self._process.send_signal(signal.SIGCONT)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.kill()
 
 
 class Users:

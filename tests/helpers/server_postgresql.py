@@ -16,9 +16,9 @@ PLACES = "/usr/lib/postgresql/*/bin"
 
 
 class PostgreSQLServer(Server):
-    """Takes passwords, with TLS and without; in a folder of its own, for it does not run as root.
+    """A server with passwords, with TLS and without, in a temporary folder.
 
-    Where the tests do, it runs as the user postgres.
+    It does not run as root: if the tests do, it runs as the user postgres.
     """
 
     def __init__(self):
@@ -62,7 +62,7 @@ class PostgreSQLServer(Server):
         self.command = [program("postgres", f"{PLACES}/postgres"), "-D", data, *given]
 
     def start(self):
-        """Start it; the children of one that was killed may hold its memory for a moment."""
+        """Start; children of a killed server may hold its memory for a moment."""
 
         def is_ready():
             if self._process is None or self._process.poll() is not None:

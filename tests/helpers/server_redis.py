@@ -5,7 +5,10 @@ from servers import Server, free_port, program
 
 
 class RedisServer(Server):
-    """Keeps its streams in a folder. tls: certificates, for a port that takes nothing else."""
+    """A server that keeps its streams in a folder.
+
+    tls: certificates; then every client needs TLS.
+    """
 
     def __init__(self, folder, tls=None):
         self.port = free_port()

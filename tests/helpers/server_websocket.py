@@ -1,4 +1,4 @@
-"""A venue of market data on a free port of the loopback, with the payloads of the documentation."""
+"""Local venues of market data, which send the payloads that the venues document."""
 
 import json
 import socket
@@ -18,7 +18,7 @@ def iso(milliseconds):
 
 
 class Binance:
-    """Combined streams, at /stream; sends nothing of the past."""
+    """Binance's combined streams, at /stream; it does not repeat trades."""
 
     scheme = "binance"
     symbols = ("BTCUSDT", "ETHUSDT")
@@ -66,7 +66,7 @@ class Binance:
 
 
 class Coinbase:
-    """The feed of Coinbase Exchange; upon subscribing it sends the last trade again."""
+    """The feed of Coinbase Exchange; it repeats the last trade to a new subscriber."""
 
     scheme = "coinbase"
     symbols = ("BTC-USD", "ETH-USD")
@@ -117,7 +117,7 @@ class Coinbase:
 
 
 class Kraken:
-    """Its second version; upon subscribing it sends the last 50 trades of a symbol again."""
+    """Kraken's second version; it repeats the last 50 trades of a symbol to a new subscriber."""
 
     scheme = "kraken"
     symbols = ("BTC/USD", "ETH/USD")
@@ -175,7 +175,7 @@ class Kraken:
 
 
 class VenueServer:
-    """Serves a venue. What is sent while nobody listens is gone, but for what it sends again."""
+    """Serves a venue. What is sent while nobody listens is lost unless the venue repeats it."""
 
     def __init__(self, venue, context=None):
         self.venue = venue
@@ -229,14 +229,14 @@ class VenueServer:
         self.send(self.venue.trade(*trade))
 
     def stall(self):
-        """Let those that listen hear nothing any more, and be heard no more."""
+        """Fall silent on all connections, in both directions."""
         with self._lock:
             for listener in self.listeners:
                 listener.protocol.receive_data = lambda data: None
             self.listeners.clear()
 
     def cut(self, orderly=False):
-        """End connections, without a word unless in order, as venues do after a day."""
+        """End all connections; if orderly, with the message that venues send after a day."""
         with self._lock:
             for listener in self.listeners:
                 with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Servers for tests: processes of their own on free ports of the loopback."""
+"""Servers for tests: separate processes on free ports of this machine."""
 
 import glob
 import shutil
@@ -9,10 +9,10 @@ import time
 
 
 class Server:
-    """A process that may be killed and restarted, and keeps what it has been told in a folder.
+    """A process that can be killed and restarted, and keeps its data in a folder.
 
-    A class derives from it, makes `command` in its constructor, calls `start`, and says in
-    `answers` whether it is ready.
+    A derived class sets `command` and `port` in its constructor and calls `start`; it may say in
+    `answers` when the server is ready.
     """
 
     command: list[str]
@@ -26,7 +26,7 @@ class Server:
         return self.answers()
 
     def answers(self):
-        """Whether it can be used."""
+        """Whether the server is ready."""
         try:
             socket.create_connection(("127.0.0.1", self.port)).close()
         except ConnectionError:
@@ -38,10 +38,10 @@ class Server:
         self._process.wait()
 
     def stall(self):
-        """Let it take connections and answer nothing, until `go_on`."""
+        """Stop the process: it accepts connections but does not answer, until `resume`."""
         self._process.send_signal(signal.SIGSTOP)
 
-    def go_on(self):
+    def resume(self):
         self._process.send_signal(signal.SIGCONT)
 
     def __enter__(self):
@@ -52,7 +52,7 @@ class Server:
 
 
 def program(name, *elsewhere):
-    """Where a server's program lies: on the path, or in one of some other places."""
+    """Return the path of a server's program: in PATH or in other usual places."""
     places = [name, f"/usr/sbin/{name}", f"/usr/local/sbin/{name}", f"/opt/homebrew/bin/{name}"]
     for place in [*places, *(found for pattern in elsewhere for found in glob.glob(pattern))]:
         if found := shutil.which(place):
@@ -67,7 +67,7 @@ def free_port():
 
 
 def wait_until(condition, seconds=20):
-    """Wait until something holds; fail if it takes too long."""
+    """Wait until a condition holds; fail if it takes too long."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s"

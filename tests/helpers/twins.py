@@ -2,7 +2,7 @@
 
 import numpy as np
 from kernel_calls import twin
-from reference.networks import Forecaster
+from reference.forecaster import Forecaster
 
 from streamlstm.kernels.layout import CLOCK
 from streamlstm.kernels.loss import LOSSES

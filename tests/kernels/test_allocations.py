@@ -1,4 +1,4 @@
-"""Kernels allocate nothing for a tick; what a call wraps its arguments in is freed at its end."""
+"""A tick allocates nothing; what a call allocates to wrap its arguments is freed at its end."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def _counting():
 
 
 def allocations(call) -> tuple[int, int]:
-    """What compiled code allocated, and did not free, during the second of two calls."""
+    """Allocations, and those not freed, of compiled code in the second of two calls."""
     call()
     before = rtsys.get_allocation_stats()
     call()

@@ -1,11 +1,11 @@
-"""LSTM kernels on a batch of windows against the reference, window by window, and their head."""
+"""LSTM and head on a batch of windows, against the reference window by window."""
 
 import math
 
 import numpy as np
 import pytest
 from kernel_calls import relative_error
-from reference import networks as reference
+from reference import lstm as reference
 
 from streamlstm.kernels import batch
 from streamlstm.kernels.layout import aligned_zeros
@@ -74,7 +74,7 @@ def test_outputs_and_gradients_equal_the_reference(T, I, H):
 
 
 def aligned(rng, *shape):
-    """Random numbers where kernels are fastest, as the caller of `batch` is told to have them."""
+    """Random numbers on cache lines, as `batch` recommends."""
     array = aligned_zeros(math.prod(shape)).reshape(shape)
     array[:] = rng.normal(size=shape)
     return array

@@ -167,7 +167,7 @@ def test_a_wrapped_tape_gives_the_gradient_of_the_last_ticks(name):
 
 
 @pytest.mark.parametrize("name", twins.CELLS)
-def test_a_tape_that_is_not_full_is_learned_from_as_far_as_it_goes(name):
+def test_a_tape_that_is_not_full_gives_the_gradient_of_its_ticks(name):
     T, I, H, steps = 6, 2, 5, 4
     layer, short = Layer(name, I, H, T), Layer(name, I, H, steps)
     short.weights, short.state = layer.weights, layer.state.copy()
@@ -192,7 +192,7 @@ def test_matrices_come_first_among_the_weights(name):
 
 
 def forward_gradient(name, xs, d_hs, state, weights):
-    """The twin's traces, gradient of the last inputs and sum of the gradients of all ticks."""
+    """Traces of the twin, gradient of the last inputs, and sum of the gradients of all ticks."""
     traces_of, trace_step, trace_gradient = twins.FORWARD[name]
     traces = traces_of(xs.shape[1], state.shape[1])
     sums = {key: np.zeros_like(weight) for key, weight in weights.items()}
@@ -230,7 +230,7 @@ def test_learning_in_real_time_equals_back_propagation_through_the_whole_stream(
 
 
 def jacobians(step_backward, step, weights):
-    """Of a step's state, flat, by the state before and by all weights, flat, row by row."""
+    """Derivatives of a step's state with respect to the state before and to all weights, flat."""
     by_state, by_weights = [], []
     for unit in np.eye(step.state.size):
         d_prev, _, d_weights = step_backward(step, unit.reshape(step.state.shape), weights)
@@ -242,7 +242,7 @@ def jacobians(step_backward, step, weights):
 @pytest.mark.parametrize(("I", "H"), [(1, 1), (3, 5)])
 @pytest.mark.parametrize("name", SNAP)
 def test_snap1_keeps_what_a_weight_reaches_within_one_tick(name, I, H):
-    """The definition: derivatives of all of the state by all weights, most of them set to zero."""
+    """The definition: all derivatives of the state with respect to weights, most set to zero."""
     step, step_backward, _ = twins.CELLS[name]
     state, weights = Layer(name, I, H, 1).double()
     xs, d_hs = double_rows(50, I, H)
@@ -264,8 +264,8 @@ def test_snap1_keeps_what_a_weight_reaches_within_one_tick(name, I, H):
 
 @pytest.mark.parametrize(("I", "H"), SHAPES)
 @pytest.mark.parametrize("name", SNAP)
-def test_snap1_is_exact_where_units_do_not_hear_each_other(name, I, H):
-    """Save for the LSTM's output gate, whose way to c takes two ticks."""
+def test_snap1_is_exact_if_units_do_not_read_each_other(name, I, H):
+    """Except for the weights of the LSTM's output gate, which reach c after two ticks."""
     state, weights = Layer(name, I, H, 1).double()
     gates = weights["w"].shape[1] // H
     weights["w"][:H] *= np.tile(np.eye(H), gates)

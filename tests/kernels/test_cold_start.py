@@ -1,4 +1,4 @@
-"""What a new process imports, and that it says when it compiles."""
+"""A new process imports what it needs and no more, and announces compilations."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def in_a_new_process(script: str, **environment: str) -> subprocess.CompletedPro
         ("import streamlstm", ["numba", "numpy", "pandas", "river", "rich", "matplotlib"]),
         ("from streamlstm import LSTMRegressor", ["pandas", "scipy.stats", "rich", "matplotlib"]),
         ("from streamlstm import LSTMForecaster", ["pandas", "scipy.stats", "rich", "matplotlib"]),
-        ("import streamlstm.cli.commands", ["numba", "pandas", "river", "matplotlib"]),
+        ("import streamlstm.cli.app", ["numba", "pandas", "river", "matplotlib"]),
     ],
 )
 def test_nothing_is_imported_before_it_is_needed(script, absent):
@@ -62,11 +62,11 @@ def kernels():
 
 
 def test_warmup_compiles_everything_a_model_calls():
-    """Whatever a model calls after it finds its kernel compiled, or loaded from the cache."""
+    """After it, every kernel that a model calls is compiled already, or loaded from the cache."""
     script = """
 import sys
 sys.argv = ["streamlstm", "warmup"]
-from streamlstm.cli import main
+from streamlstm.cli.app import main
 try:
     main()
 except SystemExit:

@@ -59,7 +59,7 @@ def test_a_read_only_install_works_without_a_cache(package, tmp_path):
     nowhere = tmp_path / "file"
     nowhere.write_text("")
     environment = {"HOME": str(nowhere / "home"), "XDG_CACHE_HOME": str(nowhere / "cache")}
-    if os.geteuid() == 0:  # root writes everywhere: keep numba from trying instead
+    if os.geteuid() == 0:  # root can write everywhere, so keep numba from trying
         environment["NUMBA_CACHE_LOCATOR_CLASSES"] = "UserWideCacheLocator"
     assert run(package, **environment) == ["0.0", "0"]
     assert run(package, **environment) == ["0.0", "0"]

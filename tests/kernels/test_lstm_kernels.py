@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kernel_calls import relative_error
-from reference import networks as reference
+from reference import lstm as reference
 
 from streamlstm.kernels import linear, scalar
 from streamlstm.kernels.cells import lstm
@@ -137,8 +137,8 @@ def test_products_equal_numpy(M, N):
 def test_a_product_of_several_rows_gives_the_bits_of_one(M, N):
     rng = np.random.default_rng(0)
     w, b = rng.normal(size=(M, N)).astype(np.float32), rng.normal(size=N).astype(np.float32)
-    xs = rng.normal(size=(linear.TOGETHER, M)).astype(np.float32)
-    together, expected = np.empty((2, linear.TOGETHER, N), np.float32)
+    xs = rng.normal(size=(linear.ROW_BLOCK, M)).astype(np.float32)
+    together, expected = np.empty((2, linear.ROW_BLOCK, N), np.float32)
     linear.affine_rows(tuple(together), tuple(xs), w, b)
     for out, x in zip(expected, xs, strict=True):
         linear.affine(out, x, w, b)

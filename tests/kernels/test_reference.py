@@ -1,10 +1,12 @@
-"""The reference's gradients against central finite differences, in float64."""
+"""Gradients of the reference against central finite differences, in float64."""
 
 import numpy as np
 import pytest
 from finite_differences import finite_differences
 from kernel_calls import relative_error
-from reference import networks as reference
+from reference.lstm import lstm_backward, lstm_sequence
+from reference.network import OnlineNetwork
+from reference.optimizer import Optimizer, loss_gradient, loss_value
 
 SHAPES = [(1, 1, 1), (6, 3, 4), (9, 1, 7), (4, 8, 1)]  # (T, I, H)
 
@@ -17,12 +19,12 @@ def test_lstm_gradients_equal_finite_differences(T, I, H):
     v_hs, v_h, v_c = rng.normal(size=(T, H)), rng.normal(size=H), rng.normal(size=H)
 
     def loss():
-        steps = reference.lstm_sequence(xs, h, c, w, b)
+        steps = lstm_sequence(xs, h, c, w, b)
         hs = np.array([step.h for step in steps])
         return np.sum(hs * v_hs) + steps[-1].h @ v_h + steps[-1].c @ v_c
 
-    steps = reference.lstm_sequence(xs, h, c, w, b)
-    gradients = reference.lstm_backward(steps, v_hs, v_h, v_c, w)
+    steps = lstm_sequence(xs, h, c, w, b)
+    gradients = lstm_backward(steps, v_hs, v_h, v_c, w)
     for x, d_x in zip((w, b, xs, h, c), gradients, strict=True):
         assert relative_error(d_x, finite_differences(loss, x)) < 1e-6
 
@@ -30,8 +32,8 @@ def test_lstm_gradients_equal_finite_differences(T, I, H):
 @pytest.mark.parametrize("kind", ["squared", "absolute", "huber"])
 def test_loss_gradients_equal_finite_differences(kind):
     errors = np.array([-3.0, -1.2, -0.4, 0.3, 0.9, 1.5])
-    expected = finite_differences(lambda: reference.loss_value(kind, errors).sum(), errors)
-    assert relative_error(reference.loss_gradient(kind, errors), expected) < 1e-6
+    expected = finite_differences(lambda: loss_value(kind, errors).sum(), errors)
+    assert relative_error(loss_gradient(kind, errors), expected) < 1e-6
 
 
 @pytest.mark.parametrize("stride", [1, 3])
@@ -44,8 +46,8 @@ def test_network_gradient_is_that_of_the_mean_loss_of_the_last_stride_ticks(stri
         "w_head": rng.normal(size=(K, H)),
         "b_head": rng.normal(size=K),
     }
-    frozen = reference.Optimizer("sgd", 0.0, 1.0)
-    net = reference.OnlineNetwork(params, window, 100, "squared", frozen)
+    frozen = Optimizer("sgd", 0.0, 1.0)
+    net = OnlineNetwork(params, window, 100, "squared", frozen)
     xs, ys = rng.normal(size=(12, I)), rng.normal(size=(12, K))
     for x, y in zip(xs, ys, strict=True):
         before = (net.h, net.c) if len(net.steps) < window else None
@@ -57,10 +59,10 @@ def test_network_gradient_is_that_of_the_mean_loss_of_the_last_stride_ticks(stri
 
     def loss():
         h, c = start.inputs[:H], start.c_prev
-        steps = reference.lstm_sequence(xs[-window:], h, c, net.params["w"], net.params["b"])
+        steps = lstm_sequence(xs[-window:], h, c, net.params["w"], net.params["b"])
         outputs = np.array([step.h for step in steps]) @ net.params["w_head"].T
         errors = outputs + net.params["b_head"] - ys[-window:]
-        return reference.loss_value("squared", errors[-stride:]).sum() / stride
+        return loss_value("squared", errors[-stride:]).sum() / stride
 
     for name, d_p in net.gradient().items():
         assert relative_error(d_p, finite_differences(loss, net.params[name])) < 1e-6

@@ -1,9 +1,10 @@
-"""Online learning by truncated back-propagation through time, against the reference."""
+"""Truncated back-propagation through time, against the reference."""
 
 import numpy as np
 import pytest
 from kernel_calls import grads_of, outputs_of, params_of, random_network, relative_error, twin
-from reference import networks as reference
+from reference import optimizer as reference
+from reference.lstm import lstm_backward, lstm_sequence
 
 from streamlstm.kernels import loss, optimizer
 
@@ -46,12 +47,12 @@ def test_frozen_weights_make_the_ring_gradient_that_of_the_full_window(I, H, win
     outputs_of(net, xs, targets)
 
     w, b, w_head, b_head = (p.astype(float) for p in net.params.values())
-    steps = reference.lstm_sequence(xs[-window:].astype(float), h, c, w, b)
+    steps = lstm_sequence(xs[-window:].astype(float), h, c, w, b)
     hs = np.array([step.h for step in steps])
     d_ys = (hs @ w_head.T + b_head - targets[-window:]) / stride
     d_ys[:-stride] = 0
     zero = np.zeros(H)
-    d_w, d_b, *_ = reference.lstm_backward(steps, d_ys @ w_head, zero, zero, w)
+    d_w, d_b, *_ = lstm_backward(steps, d_ys @ w_head, zero, zero, w)
     grads = grads_of(net)
     assert relative_error(grads["w"], d_w) < 1e-4
     assert relative_error(grads["b"], d_b) < 1e-4
@@ -61,7 +62,7 @@ def test_frozen_weights_make_the_ring_gradient_that_of_the_full_window(I, H, win
 
 @pytest.mark.parametrize("window", [1, 4, 9])
 def test_the_gradient_reaches_window_ticks_back_and_no_further(window):
-    """Input n is 1 at tick n alone, so its weights' gradient is what reached tick n."""
+    """Input n is 1 at tick n only, so the gradient of its weights is what reached tick n."""
     ticks, H = 15, 4
     net = random_network(ticks, H, 1, window, rate=0.0)
     outputs_of(net, np.eye(ticks), np.ones((ticks, 1)))

@@ -1,4 +1,4 @@
-"""The kernels on vectors of the other width: the tests of the mathematics once more."""
+"""Tests of the kernels again, with vectors of eight lanes."""
 
 import os
 import subprocess

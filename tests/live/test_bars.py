@@ -134,7 +134,7 @@ def streams(draw):
 
 
 def stored(bars):
-    """As they go on from a snapshot."""
+    """Bars restored from a snapshot."""
     encoder = Encoder()
     node = json.loads(json.dumps(encoder.value(bars.state())))
     return restored(bars, Decoder(memoryview(b"".join(encoder.arrays))).value(node))
@@ -153,13 +153,13 @@ def restored(bars, state=None):
     st.lists(st.integers(0, 40)),
     st.sampled_from([None, stored, restored, copy.deepcopy]),
 )
-def test_any_batches_and_any_cuts_give_the_bars_of_the_twin(stream, every, cuts, resumed):
+def test_any_batches_give_the_bars_of_the_reference(stream, every, cuts, resumed):
     bars, made = Bars(every, "close", FEATURES), []
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     for start, stop in pairwise(edges):
         if resumed is not None:
             bars, before = resumed(bars), bars
-            before.update(stream)  # which is no concern of the other's
+            before.update(stream)  # must not change the restored one
         made.append(bars.update(stream.part(start, stop)))
     expected, too_late = twin(stream, every)
     assert rows(made) == expected
@@ -167,7 +167,7 @@ def test_any_batches_and_any_cuts_give_the_bars_of_the_twin(stream, every, cuts,
     assert bars.late == len(too_late)
 
 
-def test_a_bar_by_time_has_its_end_as_its_time_and_the_id_of_the_tick_behind_it():
+def test_a_bar_by_time_has_its_end_as_timestamp_and_the_id_of_the_next_tick():
     times = SECOND * np.array([60, 80, 119, 120, 400])
     batch = Bars("1min", "open", ("high", "low", "close", "mean", "count")).update(
         ticks([5, 9, 4, 1, 2], times)
@@ -200,26 +200,26 @@ def test_bars_by_count_need_no_timestamps():
     assert batch.timestamps is None
 
 
-def test_a_stream_closes_no_bar_of_another():
+def test_streams_have_separate_bars():
     batch = Bars("1s").update(ticks([1, 2, 3], [0, 5 * SECOND, SECOND], "aba"))
     assert (batch.keys, batch.values.tolist()) == (["a"], [1.0])
 
 
-def test_late_ticks_are_handed_on_and_change_no_bar():
+def test_late_ticks_are_rejected_and_change_no_bar():
     bars = Bars("1s", "sum", ["size:sum"])
     times = SECOND * np.array([5, 4, 5, 6])
-    poison = Rejected("0-0", "no JSON", "{", 1)
+    poison = Rejected("0-0", "not JSON", "{", 1)
     made = ticks([1, 2, 4, 8], times, "aaaa", size=[1, math.nan, 1, 1])
     batch = bars.update(replace(made, rejected=(poison,)))
     assert batch.values.tolist() == [5.0]
     assert batch.rejected[0] is poison
     ((name, reason, payload, size),) = batch.rejected[1:]
-    assert (name, reason, size) == ("#1", "late: its bar is closed", len(payload))
+    assert (name, reason, size) == ("#1", "late: its bar was already closed", len(payload))
     assert json.loads(payload) == {"value": 2.0, "size": None, "time": 4 * SECOND, "key": "a"}
     assert bars.late == 1
 
 
-def test_a_batch_that_closes_none_still_has_its_position():
+def test_a_batch_that_closes_no_bar_keeps_its_position():
     batch = Bars("1s").update(ticks([1], [0]))
     assert len(batch) == 0
     assert (batch.position, batch.received) == ("behind", 5)
@@ -227,7 +227,7 @@ def test_a_batch_that_closes_none_still_has_its_position():
     assert len(Bars("1s").update(ticks([], []))) == 0
 
 
-def test_bars_are_those_of_pandas():
+def test_bars_equal_those_of_pandas():
     rng = np.random.default_rng(0)
     times = np.sort(rng.integers(0, 1000 * SECOND, 2000))
     values = rng.integers(0, 100, times.size).astype(float)
@@ -247,7 +247,7 @@ def test_a_batch_that_cannot_be_used_changes_nothing():
     bars = Bars("1s", features=["size:sum"])
     bars.update(ticks([1], [0], size=[1]))
     before = rows([restored(bars).update(ticks([2], [SECOND], size=[2]))])
-    with pytest.raises(InputError, match="need the feature 'size' of ticks; they have volume"):
+    with pytest.raises(InputError, match="need the feature 'size', but the ticks have volume"):
         bars.update(ticks([5], [0], "b", volume=[5]))
     with pytest.raises(InputError, match="bars of 1s need ticks with timestamps"):
         bars.update(ticks([5], None, "b", size=[5]))
@@ -257,43 +257,43 @@ def test_a_batch_that_cannot_be_used_changes_nothing():
 @pytest.mark.parametrize(
     "every", [0, -1, 1.5, True, None, "", "m", "1m", "1.5s", "10000000d", "9" * 5000]
 )
-def test_what_is_no_span_is_refused(every):
-    with pytest.raises(ParameterError, match="every must be a number of ticks or a time in ms, s"):
+def test_a_bad_length_of_bars_is_an_error(every):
+    with pytest.raises(ParameterError, match=r"must be a number of ticks, .* or a time in ms, s"):
         Bars(every)
 
 
 @pytest.mark.parametrize("name", ["", "last", "volume", "volume:", ":sum", "volume:last"])
-def test_what_is_no_summary_is_refused(name):
+def test_an_unknown_summary_is_an_error(name):
     for wanted in ({"value": name}, {"features": [name]}):
-        with pytest.raises(ParameterError, match=f"or FEATURE:sum, not '{name}'"):
+        with pytest.raises(ParameterError, match=f"such as volume:sum; got '{name}'"):
             Bars("1s", **wanted)
 
 
-def test_a_number_of_ticks_may_be_text():
+def test_a_number_of_ticks_can_be_text():
     bars = Bars("3")
     bars.restore(Bars(3).state())
     assert bars.every == "3"
 
 
-def test_what_goes_on_is_made_alike():
+def test_a_state_of_other_bars_is_an_error():
     state = Bars("1s", "high", ["low"]).state()
     for other in (Bars("2s", "high", ["low"]), Bars("1s", "high"), Bars("1s", "low", ["low"])):
         with pytest.raises(ParameterError, match=r"have (every|value|features)"):
             other.restore(state)
 
 
-def test_what_closes_a_bar_gives_it_its_sequence_number():
+def test_a_bar_has_the_sequence_number_of_the_tick_that_closes_it():
     numbers = np.array([7, 8, 9, 11])
     made = replace(ticks([1, 2, 3, 4], SECOND * np.arange(4)), sequence=numbers, missed=1)
     batch = Bars("2s").update(made)
     assert (batch.sequence.tolist(), batch.missed) == ([9], 1)
 
 
-def test_a_feature_stands_once():
-    with pytest.raises(ParameterError, match="'high' stands twice"):
+def test_a_feature_given_twice_is_an_error():
+    with pytest.raises(ParameterError, match="'high' is given twice"):
         Bars("1s", features=["high", "high"])
 
 
-def test_features_may_have_colons_in_their_names():
+def test_names_of_features_can_have_colons():
     batch = Bars(1, "a:b:sum").update(ticks([1], **{"a:b": [3]}))
     assert batch.values.tolist() == [3.0]

@@ -27,7 +27,7 @@ class TestLinesSource(ReplayableContract):
         with self.path.open("a") as file:
             file.writelines(json.dumps(message) + "\n" for message in messages)
 
-    def test_a_bookmark_is_there_whole_or_as_it_was(self, monkeypatch):
+    def test_a_crash_leaves_the_old_bookmark_or_the_new(self, monkeypatch):
         def crash(path, text):
             path.open("w").close()
             raise KeyboardInterrupt
@@ -42,7 +42,7 @@ class TestLinesSource(ReplayableContract):
         assert self._values(self._read(source, 6)) == [*range(4, 10)]
         source.close()
 
-    def test_a_file_that_becomes_shorter_is_refused(self):
+    def test_a_file_that_becomes_shorter_is_an_error(self):
         source = self._ticks(3)
         self._read(source, 3)
         self.path.write_text("")
@@ -63,9 +63,9 @@ class TestLinesSink(SinkContract):
         lines = map(json.loads, self.path.read_text().splitlines())
         return [(line["id"], line["forecast"]) for line in lines]
 
-    def test_a_torn_last_line_is_cut_off(self):
+    def test_a_torn_last_line_is_removed(self):
         self.path.write_text('{"id": "2-0", "fore')
-        self.test_the_system_has_what_was_written()
+        self.test_the_system_has_the_forecasts_once_write_returns()
 
 
 @pytest.fixture(scope="module")
@@ -108,10 +108,10 @@ class TestRedisSink(_OfRedis, SinkContract):
     [
         ("source", "carrier-pigeon://here/loft", "no source is installed for carrier-pigeon"),
         ("sink", "redis", "expected an address"),
-        ("sink", "redis://here:port/x", "is no address"),
+        ("sink", "redis://here:port/x", "is not an address"),
         ("sink", "redis://${NOWHERE_SET}/x", "NOWHERE_SET"),
     ],
 )
-def test_addresses_that_lead_nowhere(kind, address, message):
+def test_unknown_schemes_and_bad_addresses_are_errors(kind, address, message):
     with pytest.raises(ParameterError, match=message):
         connector(kind, Address(address))

@@ -7,15 +7,15 @@ import pytest
 from fuzz_parsers import fuzz, fuzz_csv, fuzz_messages
 
 
-def test_no_message_is_too_strange():
+def test_mutated_messages_are_ticks_or_rejected():
     deque(islice(fuzz_messages(seed=1), 5000), maxlen=0)
 
 
-def test_no_csv_file_is_too_strange(tmp_path):
+def test_mutated_csv_files_are_read_or_data_errors(tmp_path):
     deque(islice(fuzz_csv(1, tmp_path), 200), maxlen=0)
 
 
-def test_what_is_found_is_shown():
+def test_an_input_that_fails_is_shown():
     def check(data):
         assert b"x" not in data
         return {"fine"}

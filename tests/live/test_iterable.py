@@ -10,7 +10,6 @@ from decimal import Decimal
 import numpy as np
 import pytest
 from live_counter import Counter
-from prometheus_client.parser import text_string_to_metric_families
 from servers import wait_until
 
 from streamlstm.errors import DataError, ParameterError
@@ -18,9 +17,8 @@ from streamlstm.live import run as live
 from streamlstm.live.batch import Batch, EndOfStream
 from streamlstm.live.contract import FIELDS, SourceContract
 from streamlstm.live.iterable import IterableSource
-from streamlstm.live.metrics import prometheus
 from streamlstm.live.payload import Fields, Parser
-from streamlstm.live.run import LiveRun, Metrics
+from streamlstm.live.run import LiveRun
 
 
 class _OfFunction(SourceContract):
@@ -36,7 +34,7 @@ class _OfFunction(SourceContract):
     def send(self, messages):
         self.messages += messages
 
-    def test_goes_on_behind_what_was_acknowledged(self):
+    def test_continues_after_what_was_acknowledged(self):
         """There is nobody who would know."""
         source = self._ticks(3)
         source.acknowledge(2)
@@ -82,7 +80,7 @@ def all_of(source, most=100):
     return batches
 
 
-def test_items_may_be_numbers_pairs_mappings_and_messages():
+def test_items_can_be_numbers_pairs_mappings_and_messages():
     fields = Fields(key="pump", time="at", features=("flow",))
     moment = datetime(2024, 1, 1, tzinfo=UTC)
     items = [
@@ -104,7 +102,7 @@ def test_items_may_be_numbers_pairs_mappings_and_messages():
         assert (batch.values.tolist(), batch.ids) == ([1, 2.5, 3], ["0", "1", "2"])
 
 
-def test_items_that_are_no_ticks_are_rejected_with_reasons():
+def test_items_that_are_not_ticks_are_rejected_with_reasons():
     loop = []
     loop.append(loop)
     items = ["high", True, float("nan"), [1], ("a", 1), loop, {(1, 2): 3}, {}, object(), b"{", 5]
@@ -119,13 +117,13 @@ def test_items_that_are_no_ticks_are_rejected_with_reasons():
         "value: a list, not a number",
         "value: a list, not a number",
     ]
-    assert [reason[:7] for reason in reasons[5:7]] == ["no JSON", "no JSON"]
-    assert reasons[7] == "value: missing"
+    assert [reason[:7] for reason in reasons[5:7]] == ["not JSO", "not JSO"]
+    assert reasons[7] == "value: missing; the message has no fields"
     assert reasons[8].endswith("is not a number")
     assert [each.id for each in batch.rejected] == [str(n) for n in range(10)]
 
 
-def test_items_may_be_batches():
+def test_items_can_be_batches():
     made = Parser(Fields()).batch(["x", "y", "z"], [b"{", b'{"value": 1}', b'{"value": 2}'], 7, 9)
     plain = Batch(np.arange(5.0), {}, None, [""] * 5, missed=3)
     batches = all_of(IterableSource([plain, 7, made, 8]), most=2)
@@ -138,7 +136,7 @@ def test_items_may_be_batches():
 
 
 @pytest.mark.parametrize("kind", ["function", "iterable", "async function", "async iterable"])
-def test_an_error_comes_after_what_was_before_it(kind):
+def test_an_error_is_raised_after_all_items_before_it(kind):
     def items(position=0):
         yield from [1, 2]
         raise ZeroDivisionError("of the iterable")
@@ -178,7 +176,7 @@ def test_a_lost_connection_calls_the_function_again_and_ends_an_iterable(monkeyp
     assert run.model.values == [*range(4)]
 
 
-def test_a_run_goes_on_with_what_a_function_or_an_iterable_has(tmp_path):
+def test_a_run_continues_with_a_function_or_a_new_iterable(tmp_path):
     def items(position):
         return (("a", n) for n in range(position, 100))
 
@@ -193,7 +191,7 @@ def test_a_run_goes_on_with_what_a_function_or_an_iterable_has(tmp_path):
         assert run.model.values == [*range(100)]
 
 
-def test_waits_no_longer_than_told_for_an_iterable_that_blocks():
+def test_a_read_returns_in_time_although_the_iterable_blocks():
     def items():
         yield 1
         go_on.wait(20)
@@ -212,7 +210,7 @@ def test_waits_no_longer_than_told_for_an_iterable_that_blocks():
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_reads_ahead_no_more_than_told(kind):
+def test_at_most_max_ahead_items_are_read_ahead(kind):
     made = []
 
     def items(position):
@@ -224,7 +222,7 @@ def test_reads_ahead_no_more_than_told(kind):
         for n in items(position):
             yield n
 
-    source = IterableSource(items if kind == "sync" else async_items, ahead=10)
+    source = IterableSource(items if kind == "sync" else async_items, max_ahead=10)
     source.open(None)
     wait_until(lambda: len(made) >= 11)
     time.sleep(0.05)
@@ -253,16 +251,16 @@ def test_iterables_are_closed_with_the_source(kind):
             closed.set()
 
     closed = threading.Event()
-    source = IterableSource(items() if kind == "sync" else async_items(), ahead=3)
+    source = IterableSource(items() if kind == "sync" else async_items(), max_ahead=3)
     source.open(None)
     source.read(1, 5)
     source.close()
     assert closed.wait(5)
-    with pytest.raises(ParameterError, match="read once"):
+    with pytest.raises(ParameterError, match="read only once"):
         source.open(None)
 
 
-def test_an_async_iterable_is_read_on_the_loop_it_belongs_to():
+def test_an_async_iterable_is_read_on_the_given_loop():
     async def service():
         queue = asyncio.Queue(10)
         where = set()
@@ -286,7 +284,7 @@ def test_an_async_iterable_is_read_on_the_loop_it_belongs_to():
     assert asyncio.run(service()) == [*range(500)]
 
 
-def test_a_loop_that_ends_is_the_end():
+def test_the_end_of_the_loop_is_the_end_of_the_stream():
     sources = []
 
     async def service():
@@ -305,30 +303,14 @@ def test_a_loop_that_ends_is_the_end():
     sources[0].close()
 
 
-def test_what_cannot_be_iterated_is_refused():
-    with pytest.raises(ParameterError, match="expected an iterable"):
+def test_objects_that_cannot_be_iterated_are_errors():
+    with pytest.raises(ParameterError, match="must be an iterable"):
         IterableSource(5)
-    with pytest.raises(ParameterError, match="no iterable, but 5"):
+    with pytest.raises(ParameterError, match="must return an iterable, got 5"):
         IterableSource(lambda position: 5).open(None)
 
 
-def test_a_run_learns_all_before_the_end():
+def test_a_run_learns_all_items_before_the_end():
     run = LiveRun(Counter(), IterableSource([("a", n) for n in range(50)], Fields(key="key")))
     run.run()
     assert run.model.values == [*range(50)]
-
-
-def test_counters_for_prometheus():
-    metrics = Metrics(ticks=3, learning_seconds=0.25)
-    text = prometheus(metrics, run='a "run"\\\n', key="b")
-    found = {}
-    for family in text_string_to_metric_families(text):
-        assert family.type == "counter"
-        (sample,) = family.samples
-        assert sample.labels == {"run": 'a "run"\\\n', "key": "b"}
-        found[sample.name] = sample.value
-    assert len(found) == len(vars(metrics))
-    assert found["streamlstm_ticks_total"] == 3
-    assert found["streamlstm_learning_seconds_total"] == 0.25
-    (family, *_) = text_string_to_metric_families(prometheus(metrics))
-    assert family.samples[0].labels == {}

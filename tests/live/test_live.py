@@ -16,7 +16,7 @@ from live_counter import Counter
 from servers import wait_until
 
 from streamlstm import ForecasterFleet, LSTMForecaster
-from streamlstm.errors import ParameterError
+from streamlstm.errors import InputError, ParameterError
 from streamlstm.live import run as live
 from streamlstm.live.bars import Bars
 from streamlstm.live.batch import Batch, EndOfStream, Rejected
@@ -521,3 +521,121 @@ def test_forecasts_do_not_depend_on_where_a_batch_ends(several, size):
     assert np.isnan(expected[:3]).any()
     np.testing.assert_array_equal(np.concatenate([forecasts for forecasts, _ in made]), expected)
     np.testing.assert_array_equal(np.concatenate([bounds for _, bounds in made]), around)
+
+
+FAST = {"hidden_size": 4, "window": 5, "preset": "fast", "season": None}
+
+
+@pytest.fixture
+def readings(tmp_path, monkeypatch):
+    """A file of two pumps' readings, in the folder that the test runs in."""
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{'ab'[n % 3 > 0]},{n % 7},{n % 5},{n}\n" for n in range(60))
+    (tmp_path / "readings.csv").write_text("pump,flow,heat,n\n" + rows)
+    return "csv:///readings.csv"
+
+
+def test_source_and_sink_may_be_addresses(readings, tmp_path):
+    model = ForecasterFleet(LSTMForecaster(**FAST))
+    run = LiveRun(
+        model, readings, "csv:///made.csv", "state", value="flow", key="pump", features=["heat"]
+    )
+    run.run()
+    lines = (tmp_path / "made.csv").read_text().splitlines()
+    assert lines[0] == "id,key,forecast_1"
+    assert len(lines) == 61
+    assert model.keys == ["a", "b"]
+    assert [*model["a"]._columns.index] == ["heat"]
+
+
+def test_bars_may_be_text_and_the_features_are_theirs(readings):
+    model = LSTMForecaster(**FAST)
+    features = ["high", "heat:sum"]
+    LiveRun(model, readings, value="flow", bars="6:mean", features=features).run()
+    alone, bars = LSTMForecaster(**FAST), Bars(6, "mean", features)
+    values, heat = (np.arange(60.0) % size for size in (7, 5))
+    batch = bars.update(Batch(values, {"heat": heat}, None, [""] * 60))
+    alone.learn_many(batch.values, batch.features)
+    assert model.forecast(3) == alone.forecast(3)
+
+
+@pytest.mark.parametrize(
+    ("model", "source", "given", "said"),
+    [
+        (LSTMForecaster, "csv:///a", {"key": "pump"}, "makes several streams"),
+        (ForecasterFleet, "csv:///a", {}, "needs key"),
+        (LSTMForecaster, "csv:///a", {"bars": "5min"}, "bars of 5min need time"),
+        (LSTMForecaster, "csv:///a", {"bars": "5:median"}, "median"),
+        (LSTMForecaster, "csv:///a", {"bars": Bars(5), "features": ["high"]}, "have their own"),
+        (LSTMForecaster, "a.csv", {}, "expected an address"),
+        (LSTMForecaster, "nosuch://a", {}, "no source is installed for nosuch"),
+        (LSTMForecaster, "csv:///a", {"sink": "nosuch://a"}, "no sink is installed for nosuch"),
+        (LSTMForecaster, Lines(1), {"value": "flow"}, "this Lines has its own"),
+        (ForecasterFleet, Lines(1), {"key": "pump"}, "this Lines has its own"),
+        (LSTMForecaster, Lines(1), {"features": ["a"]}, "this Lines has its own"),
+        (LSTMForecaster, Lines(1), {"snapshot_seconds": -1}, "snapshot_seconds must be at least 0"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(model, source, given, said):
+    with pytest.raises(ParameterError, match=said):
+        LiveRun(model(), source, **given)
+
+
+@pytest.mark.parametrize("kind", [LSTMForecaster, ForecasterFleet])
+def test_the_model_that_is_given_goes_on(readings, kind):
+    """A service holds it, and asks it for forecasts."""
+
+    def learned(limit):
+        model = LSTMForecaster(**FAST)
+        model = model if kind is LSTMForecaster else ForecasterFleet(model)
+        key = None if kind is LSTMForecaster else "pump"
+        run = LiveRun(model, readings, state=f"state{kind.__name__}", value="flow", key=key)
+        assert run.model is model
+        run.run(limit)
+        return model
+
+    first = learned(40)
+    both = learned(20)
+    alone = learned_at_once = LSTMForecaster(**FAST)
+    values = np.arange(60.0) % 7
+    if kind is LSTMForecaster:
+        alone.learn_many(values)
+        assert both.forecast(3) == alone.forecast(3) != first.forecast(3)
+    else:
+        alone = ForecasterFleet(learned_at_once)
+        alone.learn_many(["ab"[n % 3 > 0] for n in range(60)], values)
+        assert np.array_equal(both.forecast(3), alone.forecast(3))
+        assert not np.array_equal(both.forecast(3), first.forecast(3))
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "said"),
+    [
+        (LSTMForecaster(**FAST | {"hidden_size": 5}), {}, "hidden_size"),
+        (LSTMForecaster(**FAST, seed=1), {}, "seed"),
+        (ForecasterFleet(LSTMForecaster(**FAST)), {"key": "pump"}, "key"),
+        (LSTMForecaster(**FAST), {"value": "heat"}, "a run with value flow, not heat"),
+        (LSTMForecaster(**FAST), {"features": ["heat"]}, "a run with features none, not heat"),
+    ],
+)
+def test_a_directory_of_another_model_or_other_fields_is_refused(readings, model, given, said):
+    LiveRun(LSTMForecaster(**FAST), readings, state="state", value="flow").run()
+    before = model.forecast(1)
+    with pytest.raises(ParameterError, match=said):
+        LiveRun(model, readings, state="state", **{"value": "flow"} | given)
+    assert np.array_equal(model.forecast(1), before, equal_nan=True)
+    Snapshots("state").close()  # which nobody uses any more
+
+
+def test_another_class_of_model_is_refused(tmp_path):
+    LiveRun(Counter(), Lines(10), None, tmp_path).run()
+    with pytest.raises(ParameterError, match="Counter, not ForecasterFleet"):
+        LiveRun(ForecasterFleet(), Lines(10), None, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("model", "keys"), [(LSTMForecaster(), ["a"]), (ForecasterFleet(LSTMForecaster()), None)]
+)
+def test_several_streams_need_a_fleet_and_one_a_forecaster(model, keys):
+    with pytest.raises(InputError, match="use a"):
+        live.learn(model, Batch(np.ones(1), {}, None, ["0"], keys))

@@ -33,6 +33,25 @@ def test_asyncio_service(capsys, tmp_path):
     assert 300 <= first < 600  # behind what the first has learned
 
 
+def test_asyncio_service_tells_prometheus(tmp_path):
+    def page():
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        except httpx.TransportError:
+            return ""
+
+    async def ask():
+        serving = asyncio.create_task(asyncio_service.serve(600, None, 0.002, port))
+        while "streamlstm_forecasts_total 3" not in (text := await asyncio.to_thread(page)):
+            assert not serving.done()
+        await serving
+        return text
+
+    port = free_port()
+    assert "# TYPE streamlstm_ticks_total counter" in asyncio.run(ask())
+    assert page() == ""
+
+
 def test_asyncio_service_as_a_command():
     command = [sys.executable, EXAMPLES / "asyncio_service.py", "--ticks", "30"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -160,21 +179,23 @@ def test_fastapi_service_refuses_bad_input_and_stays_as_it_is(tmp_path):
                 assert answer.json()["detail"]
         many = [{"value": 1, "features": {str(n): n for n in range(21)}}]
         assert client.post("/streams/a/ticks", json=many).status_code == 422
-        for query in ("horizon=0", "horizon=x", "horizon=1001", "interval=1", "interval=0.005"):
+        for query in ("horizon=0", "horizon=x", "horizon=1001", "interval=0.995", "interval=-0.1"):
             assert client.get(f"/streams/a/forecast?{query}").status_code == 422
         assert client.get("/streams/b/forecast").status_code == 404
         assert client.get("/streams/a/forecast", params={"horizon": 5}).json() == before
         assert counters(client)["streamlstm_ticks_total"] == 50
         good = [{"value": None}, {"value": 2, "features": {"wind": 1}}]
         assert client.post("/streams/a/ticks", json=good).json() == {"learned": 2}
+        client.post("/streams/new/ticks", json=good[:1])
+        unknown = client.get("/streams/new/forecast", params={"interval": 0.5}).json()
+        assert unknown == {"forecast": [None], "lower": [None], "upper": [None]}
 
 
 FORK = """
 import os, sys, threading
 import numpy as np
-from streamlstm import LSTMForecaster
-from streamlstm.iterable import IterableSource
-from streamlstm.live import LiveRun
+from streamlstm import LiveRun, LSTMForecaster
+from streamlstm.live.iterable import IterableSource
 
 values = np.sin(np.arange(400.0))
 

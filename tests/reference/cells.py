@@ -1,9 +1,9 @@
-"""The cells in plain NumPy float64, to be read and to test the kernels against, and stacks of them.
+"""The cells in float64.
 
-A cell is two functions, `*_step` and `*_step_backward`; `sequence` and `backward` carry them
-through time. `*_trace_step` and `*_trace_gradient` learn forward in time. A state has a row for
-each of the cell's vectors, the output h first; weights are a dict with the names of the kernels.
-Letters as in `reference`.
+A cell is two functions, `*_step` and `*_step_backward`; `sequence` and `backward` take them through
+time. `*_trace_step` and `*_trace_gradient` learn forward in time. A state has a row for each of the
+cell's vectors, the output h first; weights are a dict with the names of the kernels. Letters as in
+`reference.lstm`.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference.networks import Array, Optimizer, loss_gradient, sigmoid
+from reference.lstm import Array, sigmoid
 
 Weights = dict[str, Array]
 
@@ -171,12 +171,12 @@ def elstm_step_backward(
 
 
 def elstm_traces(I: int, H: int) -> Weights:
-    """Traces before the first tick: derivatives of each unit's c by its weights of f and z."""
+    """Zero traces: derivatives of each unit's c with respect to its weights of f and z."""
     return {"w": np.zeros((I, 2 * H)), "r": np.zeros(2 * H), "b": np.zeros(2 * H)}
 
 
 def elstm_trace_step(traces: Weights, step: Step, weights: Weights) -> Weights:
-    """The traces one step on."""
+    """The traces after a step."""
     c_prev = step.state_prev[1]
     r_f, r_z = np.split(weights["r"], 2)
     f, z, _ = step.gates
@@ -193,7 +193,7 @@ def elstm_trace_step(traces: Weights, step: Step, weights: Weights) -> Weights:
 def elstm_trace_gradient(
     traces: Weights, step: Step, d_h: Array, weights: Weights
 ) -> tuple[Array, Weights]:
-    """Gradient of one tick's loss, through its whole past: (d_x of this tick, d_weights)."""
+    """Gradient of one tick's loss through the whole past: (d_x of this tick, d_weights)."""
     H = d_h.size
     d_state = np.array([d_h, np.zeros(H)])
     _, d_x, d_weights = elstm_step_backward(step, d_state, weights)
@@ -205,20 +205,20 @@ def elstm_trace_gradient(
 
 
 def own_weights(weights: Weights, H: int) -> Array:
-    """What each gate of a unit reads of that unit's own output, (gates, H)."""
+    """Weights of each unit's own last output in its gates, (gates, H)."""
     return np.array([np.diag(w) for w in np.split(weights["w"][:H], weights["w"].shape[1] // H, 1)])
 
 
 def lstm_traces(I: int, H: int) -> Weights:
-    """Traces before the first tick: derivatives of each unit's h and c by its own weights.
+    """Zero traces: derivatives of each unit's h and c with respect to its own weights.
 
-    Row 0 is of b, the others of w. SnAp-1 has none of c by the weights of o.
+    Row 0 is of b, the others are of w. SnAp-1 has none of c with respect to the weights of o.
     """
     return {"h": np.zeros((1 + H + I, 4 * H)), "c": np.zeros((1 + H + I, 3 * H))}
 
 
 def lstm_trace_step(traces: Weights, step: Step, weights: Weights) -> Weights:
-    """The traces one step on."""
+    """The traces after a step."""
     h_prev, c_prev = step.state_prev
     H = h_prev.size
     w_i, w_f, w_g, w_o = own_weights(weights, H)
@@ -239,19 +239,19 @@ def lstm_trace_step(traces: Weights, step: Step, weights: Weights) -> Weights:
 def lstm_trace_gradient(
     traces: Weights, step: Step, d_h: Array, weights: Weights
 ) -> tuple[Array, Weights]:
-    """Gradient of one tick's loss by the traces: (d_x of this tick, d_weights)."""
+    """Gradient of one tick's loss from the traces: (d_x of this tick, d_weights)."""
     _, d_x, _ = lstm_step_backward(step, np.array([d_h, np.zeros_like(d_h)]), weights)
     d = traces["h"] * np.tile(d_h, 4)
     return d_x, {"w": d[1:], "b": d[0]}
 
 
 def gru_traces(I: int, H: int) -> Weights:
-    """Traces before the first tick: derivatives of each unit's h by its own weights."""
+    """Zero traces: derivatives of each unit's h with respect to its own weights."""
     return {"w": np.zeros((H + I, 3 * H)), "b": np.zeros(4 * H)}
 
 
 def gru_trace_step(traces: Weights, step: Step, weights: Weights) -> Weights:
-    """The traces one step on."""
+    """The traces after a step."""
     (h_prev,) = step.state_prev
     w_r, w_z, w_n = own_weights(weights, h_prev.size)
     r, z, n, q = step.gates
@@ -270,7 +270,7 @@ def gru_trace_step(traces: Weights, step: Step, weights: Weights) -> Weights:
 def gru_trace_gradient(
     traces: Weights, step: Step, d_h: Array, weights: Weights
 ) -> tuple[Array, Weights]:
-    """Gradient of one tick's loss by the traces: (d_x of this tick, d_weights)."""
+    """Gradient of one tick's loss from the traces: (d_x of this tick, d_weights)."""
     _, d_x, _ = gru_step_backward(step, np.array([d_h]), weights)
     return d_x, {"w": traces["w"] * np.tile(d_h, 3), "b": traces["b"] * np.tile(d_h, 4)}
 
@@ -295,8 +295,8 @@ def backward(
 ) -> tuple[Array, Array, Weights]:
     """Back-propagation through `steps`: (d_state before them, d_xs, d_weights).
 
-    d_hs: (T, H) gradient of the loss with respect to each output; d_state: (states, H) with
-    respect to the state after the last step, beyond that.
+    d_hs: (T, H) gradient of the loss with respect to each output; d_state: (states, H) gradient
+    with respect to the last state, without that of its output in d_hs.
     """
     d_weights = {name: np.zeros_like(weight) for name, weight in weights.items()}
     d_xs = []
@@ -328,7 +328,7 @@ CELLS = {
 
 
 class Forward(NamedTuple):
-    """How a cell learns forward in time: its traces before the first tick, (I, H), and the rest."""
+    """How a cell learns forward in time. traces: (I, H) -> zero traces."""
 
     traces: Callable[[int, int], Weights]
     trace_step: Callable[[Weights, Step, Weights], Weights]
@@ -340,107 +340,3 @@ FORWARD = {
     "gru": Forward(gru_traces, gru_trace_step, gru_trace_gradient),
     "elstm": Forward(elstm_traces, elstm_trace_step, elstm_trace_gradient),
 }
-
-
-class StackedNetwork:
-    """Layers of one cell and a Dense head, learning by BPTT(h; 1) on plain lists of steps.
-
-    params: the cell's weights with the number of their layer, w_l0 and so on; w_head (K, H),
-    b_head (K,).
-    """
-
-    def __init__(self, cell: str, params: Weights, window: int, loss: str, optimizer: Optimizer):
-        self.cell = CELLS[cell]
-        self.params = {name: p.astype(np.float64) for name, p in params.items()}
-        self.window, self.loss, self.optimizer = window, loss, optimizer
-        layers = sum(n.startswith("w_l") and not n.endswith("_reverse") for n in params)
-        H = self.params["w_head"].shape[1] // (2 if "w_l0_reverse" in params else 1)
-        self.states = [np.zeros((self.cell.states, H)) for _ in range(layers)]
-        self.tapes: list[list[Step]] = [[] for _ in range(layers)]
-        self.output = self.params["b_head"]
-
-    def layer(self, number: int, reverse: str = "") -> Weights:
-        """Weights of a layer under the names of its cell."""
-        end = f"_l{number}{reverse}"
-        return {n.removesuffix(end): p for n, p in self.params.items() if n.endswith(end)}
-
-    def move_on(self, x: Array) -> Array:
-        """Take one tick's inputs and return the output of the last layer."""
-        for number, tape in enumerate(self.tapes):
-            tape.append(self.cell.step(x, self.states[number], self.layer(number)))
-            del tape[: -self.window]
-            self.states[number] = tape[-1].state
-            x = tape[-1].state[0]
-        return x
-
-    def advance(self, x: Array) -> Array:
-        """Take one tick's inputs and return the output."""
-        self.output = self.params["w_head"] @ self.move_on(x) + self.params["b_head"]
-        return self.output
-
-    def gradient(self, d_y: Array) -> Weights:
-        """Of the newest tick's loss, whose gradient with respect to the output is d_y."""
-        grads = {"w_head": np.outer(d_y, self.states[-1][0]), "b_head": d_y}
-        return grads | self.stack_gradient(d_y @ self.params["w_head"], self.tapes)
-
-    def stack_gradient(self, d_h: Array, tapes: list[list[Step]], reverse: str = "") -> Weights:
-        """Of the weights of a stack whose last layer's newest output has the gradient d_h."""
-        grads: Weights = {}
-        d_hs = np.zeros((len(tapes[0]), d_h.size))
-        d_hs[-1] = d_h
-        for number in reversed(range(len(tapes))):
-            zero = np.zeros_like(self.states[number])
-            weights = self.layer(number, reverse)
-            _, d_hs, d_weights = backward(
-                self.cell.step_backward, tapes[number], d_hs, zero, weights
-            )
-            grads |= {f"{name}_l{number}{reverse}": d for name, d in d_weights.items()}
-        return grads
-
-    def learn(self, targets: Array) -> None:
-        """Score the newest output and update. NaN is a missing target."""
-        d_y = loss_gradient(self.loss, self.output - targets)
-        if not np.all(np.isnan(targets)):
-            self.optimizer.step(self.params, self.gradient(np.nan_to_num(d_y)))
-
-
-class BidirectionalNetwork(StackedNetwork):
-    """Two such stacks, the second from the newest tick back to the one that is answered for.
-
-    params: also those of the second, w_l0_reverse and so on; w_head (K, 2H). The answer at a tick
-    is for the one `lookahead` ticks before; until there is one it is meaningless.
-    """
-
-    def __init__(
-        self, cell: str, params: Weights, window: int, lookahead: int, loss: str,
-        optimizer: Optimizer,
-    ):  # fmt: skip
-        super().__init__(cell, params, window + lookahead, loss, optimizer)
-        self.lookahead = lookahead
-        self.xs: list[Array] = []
-        self.reverse: list[list[Step]] = []
-
-    def advance(self, x: Array) -> Array:
-        """Take one tick's inputs and return the answer."""
-        d = self.lookahead
-        self.xs = [*self.xs[-d:], x]
-        xs = np.array(self.xs[::-1])
-        self.move_on(x)
-        self.reverse = []
-        for number, state in enumerate(self.states):
-            weights = self.layer(number, "_reverse")
-            steps = sequence(self.cell.step, xs, np.zeros_like(state), weights)
-            self.reverse.append(steps)
-            xs = np.array([step.state[0] for step in steps])
-        if len(self.xs) > d:
-            self.h = np.append(self.tapes[-1][-1 - d].state[0], xs[-1])
-            self.output = self.params["w_head"] @ self.h + self.params["b_head"]
-        return self.output
-
-    def gradient(self, d_y: Array) -> Weights:
-        """Of the newest answer's loss, whose gradient with respect to it is d_y."""
-        grads = {"w_head": np.outer(d_y, self.h), "b_head": d_y}
-        d_h, d_h_reverse = np.split(d_y @ self.params["w_head"], 2)
-        known = [tape[: -self.lookahead] for tape in self.tapes]
-        grads |= self.stack_gradient(d_h, known)
-        return grads | self.stack_gradient(d_h_reverse, self.reverse, "_reverse")

@@ -15,8 +15,8 @@ from streams import random_walk, seasonal
 from streamlstm import LSTMForecaster
 from streamlstm.errors import InputError, ParameterError
 from streamlstm.replays import blocks
-from streamlstm.replays.evaluate import FleetResult, FleetScore, Result, Score, fleet_result
 from streamlstm.replays.evaluate import evaluate as score
+from streamlstm.replays.scores import FleetResult, FleetScore, Result, Score, fleet_result
 from streamlstm.snapshots import snapshot
 
 HORIZON = 5
@@ -405,3 +405,15 @@ def test_scores_of_one_stream_and_of_many_do_not_grow_with_the_ticks():
             sizes.append((held(one), held(many)))
     assert (np.diff(sizes, axis=0) < 600_000).all(), "while the ticks double"
     assert (np.array(sizes) < 5e6).all()
+
+
+def test_values_and_features_may_be_data_frames():
+    table = pd.DataFrame({"y": random_walk(60), "hour": np.arange(60.0) % 24})
+    rows = [{"hour": hour} for hour in table["hour"]]
+    model = time_series.SNARIMAX(p=2, d=0, q=0, regressor=SCALED)
+    expected = score(model.clone(), table["y"].tolist(), rows, 2)
+    for ys in (table["y"], table[["y"]]):
+        for xs in (table["hour"], table[["hour"]]):
+            assert score(model.clone(), ys, xs, 2) == expected
+    with pytest.raises(InputError, match="one dimension"):
+        score(model.clone(), table)

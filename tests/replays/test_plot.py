@@ -5,8 +5,8 @@ import pytest
 from streams import random_walk
 
 from streamlstm.replays import blocks
-from streamlstm.replays.evaluate import Score
 from streamlstm.replays.plot import running_mean
+from streamlstm.replays.scores import Score
 
 
 def looped(errors, window):

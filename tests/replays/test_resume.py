@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from streamlstm_connectors.files import table
+from streamlstm_connectors.files import table_source
 from streams import random_walk, seasonal
 
-from streamlstm.cli import commands as cli
+from streamlstm.cli import app as cli
 from streamlstm.replays import resume
 from streamlstm.snapshots.directory import Snapshots
 
@@ -78,7 +78,7 @@ def test_a_run_in_parts_is_one_run(streamlstm, stream, state, stops):
     assert Path("out.csv").read_bytes() == Path("whole.csv").read_bytes()
     guessed, _, notes = notes.partition("\n")
     assert notes.count("note: ") == 2, "of times that repeat, and that go back"
-    assert err == f"{guessed}\ngoes on after {stops[-1]:,} ticks\n{notes}"
+    assert err == f"{guessed}\ncontinuing after {stops[-1]:,} tick{'s' * (stops[-1] > 1)}\n{notes}"
 
 
 def test_a_run_that_is_done_says_the_same_again(streamlstm, stream, state):
@@ -97,7 +97,7 @@ def test_a_file_that_has_grown_goes_on(streamlstm, stream, state):
     assert streamlstm(stream, *FAST, *state)[0] == 0
     stream.write_text("".join(lines))
     _, out, err = streamlstm(stream, *FAST, *state, "--json")
-    assert "goes on after 699 ticks" in err
+    assert "continuing after 699 ticks" in err
     _, expected, _ = streamlstm(stream, *FAST, "--output", "whole.csv", "--json")
     assert figures(out) == figures(expected)
     assert Path("out.csv").read_bytes() == Path("whole.csv").read_bytes()
@@ -119,7 +119,7 @@ def test_a_damaged_snapshot_costs_but_its_ticks(streamlstm, stream, state, caplo
     newest.write_bytes(newest.read_bytes()[:-100])
     with caplog.at_level(logging.WARNING, "streamlstm"):
         _, _, err = streamlstm(stream, *FAST, *state)
-    assert "goes on after 600 ticks" in err
+    assert "continuing after 600 ticks" in err
     assert "is cut off" in caplog.text
     assert Path("out.csv").read_bytes() == Path("whole.csv").read_bytes()
 
@@ -138,20 +138,20 @@ def test_a_full_disk_ends_the_run_which_can_go_on(streamlstm, stream, state):
     assert "error: " in err.splitlines()[-1]
     assert "File too large" in err.splitlines()[-1]
     _, _, err = streamlstm(stream, *FAST, *state)
-    assert "goes on after 300 ticks" in err
+    assert "continuing after 300 ticks" in err
     assert Path("out.csv").read_bytes() == Path("whole.csv").read_bytes()
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--seed", 1], "a run with --seed 0, not 1"),
-        (["--horizon", 2], "a run with --horizon 3, not 2"),
-        (["--season", "24"], "a run with --season auto, not (24,)"),
-        (["--interval", 0.9], "a run with --interval 0.8, not 0.9"),
-        (["--time", "none"], "a run with --time auto, not none"),
-        (["--known", "wind"], "a run with --known , not wind"),
-        (["--output", "other.csv"], "a run with --output out.csv, not other.csv"),
+        (["--seed", 1], "a run with seed 0, not 1"),
+        (["--horizon", 2], "a run with horizon 3, not 2"),
+        (["--season", "24"], "a run with season auto, not (24,)"),
+        (["--interval", 0.9], "a run with interval 0.8, not 0.9"),
+        (["--time", "none"], "a run with time auto, not none"),
+        (["--known", "wind"], "a run with known none, not wind"),
+        (["--output", "other.csv"], "a run with output out.csv, not other.csv"),
         (["--limit", 100], "500 ticks, more than the limit of 100"),
     ],
 )
@@ -199,13 +199,13 @@ def test_a_directory_in_use_is_refused(streamlstm, stream, state):
 def test_snapshots_need_a_directory(streamlstm, stream):
     code, _, err = streamlstm(stream, "--snapshot-every", 100)
     assert code == 2
-    assert "--snapshot-every needs --state" in err.splitlines()[-1]
+    assert "snapshot_every needs state" in err.splitlines()[-1]
 
 
 def test_by_default_the_clock_says_when(streamlstm, stream, state, monkeypatch):
     saved = []
     monkeypatch.setattr(Snapshots, "save", lambda self, model, position: saved.append(position))
-    monkeypatch.setattr(table, "BATCH_TICKS", 400)
+    monkeypatch.setattr(table_source, "BATCH_TICKS", 400)
     for seconds, expected in [(0.0, [400, 800, TICKS]), (10.0, [TICKS])]:
         monkeypatch.setattr(resume, "SECONDS", seconds)
         streamlstm(stream, *FAST, "--state", "state")
@@ -227,7 +227,7 @@ def test_a_process_that_was_killed(streamlstm, stream, state):
     with Snapshots("state") as snapshots:
         assert 0 < snapshots.load().position["ticks"] < TICKS
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "goes on after" in done.stderr
+    assert "continuing after" in done.stderr
     _, expected, _ = streamlstm(stream, *FAST, "--output", "whole.csv", "--json")
     assert figures(done.stdout) == figures(expected)
     assert Path("out.csv").read_bytes() == Path("whole.csv").read_bytes()

@@ -19,7 +19,13 @@ import pytest
 from same import same
 from streams import random_walk, seasonal
 
-from streamlstm import LSTMClassifier, LSTMForecaster, LSTMMultiTargetRegressor, LSTMRegressor
+from streamlstm import (
+    ForecasterFleet,
+    LSTMClassifier,
+    LSTMForecaster,
+    LSTMMultiTargetRegressor,
+    LSTMRegressor,
+)
 from streamlstm.errors import DamagedSnapshotError, ParameterError, SnapshotError
 from streamlstm.snapshots import Snapshots, directory, file, snapshot
 
@@ -304,6 +310,51 @@ def test_the_first_format_is_read(tmp_path, name):
     snapshot.save(snapshot.load(path).model, later)
     old, new = (file.open_file(each).header["model"] for each in (path, later))
     assert names_in(new) == names_in(old)
+
+
+GOLDENS = Path(__file__).parents[1] / "goldens"
+
+
+@pytest.mark.parametrize(
+    ("weights", "rows"),
+    [
+        (
+            "private",
+            [[1.0292799209738366, 4.010585493811924], [10.3036650661213, 40.0986493047146]],
+        ),
+        ("shared", [[1.0292791564465777, 4.010584318646011], [10.3036373392178, 40.0986352928718]]),
+    ],
+)
+def test_a_fleet_of_version_0_1_is_read(weights, rows):
+    fleet, position = snapshot.load(GOLDENS / f"fleet_{weights}.snapshot", ForecasterFleet)
+    assert position == {"row": 60}
+    assert fleet.forecast(2, ["a", "b"]) == pytest.approx(np.array(rows), rel=1e-7)
+    fleet.learn_many(["a", "c"], [1.0, 2.0], {"f": [0, 1]})
+    assert fleet.keys == ["a", "b", "c"]
+
+
+def test_classifiers_and_regressors_of_version_0_1_are_read():
+    classifier, _ = snapshot.load(GOLDENS / "classifier.snapshot", LSTMClassifier)
+    assert classifier.predict_proba_one({"x": 0})["up"] == pytest.approx(0.99656700, abs=1e-5)
+    several, _ = snapshot.load(GOLDENS / "multi_target.snapshot", LSTMMultiTargetRegressor)
+    assert several.predict_one({"x": 1})["up"] == pytest.approx(0.66438794, abs=1e-5)
+
+
+def test_a_snapshot_of_another_class_is_refused():
+    with pytest.raises(SnapshotError, match="holds LSTMClassifier, not LSTMForecaster"):
+        snapshot.load(GOLDENS / "classifier.snapshot", LSTMForecaster)
+
+
+def test_a_model_takes_the_state_of_a_snapshot(tmp_path):
+    with Snapshots(tmp_path) as snapshots:
+        snapshots.save(model_of(5), 5)
+        model, found = model_of(0), snapshots.load()
+        snapshots.restore(model, found)
+        assert same(model, found.model)
+        with pytest.raises(ParameterError, match="hidden_size=2, not 3"):
+            snapshots.restore(LSTMRegressor(hidden_size=3), found)
+        with pytest.raises(ParameterError, match="holds LSTMRegressor, not LSTMForecaster"):
+            snapshots.restore(LSTMForecaster(), found)
 
 
 def test_a_missing_file_is_an_os_error(tmp_path):

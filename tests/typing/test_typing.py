@@ -20,9 +20,11 @@ disallow_untyped_defs = false
 disallow_untyped_calls = false
 [mypy-streamlstm.*,streamlstm_connectors.*,jsonl_connector]
 follow_imports = silent
-[mypy-keras.*,onnxruntime.*,river.*]
-ignore_missing_imports = true
+[mypy-river.*]
 follow_untyped_imports = true
+[mypy-jax.*,keras.*,onnxruntime.*,torch.*]
+follow_imports = skip
+ignore_missing_imports = true
 """
 
 

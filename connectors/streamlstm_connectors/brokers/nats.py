@@ -1,6 +1,6 @@
-"""NATS JetStream: a message of a stream is a tick, or a forecast.
+"""NATS JetStream: nats://user:${PASSWORD}@host:4222/STREAM, or natss:// with TLS.
 
-nats://user:${PASSWORD}@host:4222/STREAM, or natss:// for TLS; see docs/connectors/nats.md.
+A message of a stream is a tick or a forecast. See docs/connectors/nats.md.
 """
 
 import asyncio
@@ -8,10 +8,10 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 from urllib.parse import quote
 
 import numpy as np
@@ -19,172 +19,47 @@ import numpy as np
 from streamlstm.errors import DataError, MissingPackageError, ParameterError
 from streamlstm.live import Address, Batch, Fields, Parser
 
+from ..options import check_choice
 from ..rows import forecast_records
-from .tls import tls_context
+from .nats_connection import NAME, NATSConnection
 
 try:
-    from nats.aio.client import Client
     from nats.aio.msg import Msg
-    from nats.errors import ConnectionClosedError, Error, MaxPayloadError
-    from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, Header, StreamInfo
+    from nats.errors import Error
+    from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, Header
     from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 except ImportError as error:
-    raise MissingPackageError("NATS needs: pip install streamlstm[nats]") from error
+    raise MissingPackageError("NATS needs nats-py: pip install 'streamlstm[nats]'") from error
 
-SECONDS = 5.0  # for the server to answer
-BUCKET = "streamlstm"  # of bookmarks
-AHEAD = 1000  # messages that may be under way, either way
-LARGEST = 1 << 20  # bytes that may wait in the client until the network takes them
-UNUSED = 300.0  # seconds until the server drops a consumer that asks for nothing
-_NAME = re.compile(r"[-\w]+", re.ASCII)
-_PASSING = (429, 500, 503)  # too busy, full, or without a leader
-# An account that is full, or has as many consumers as it may, some of connections that are lost.
-_PASSING_ERRORS = (10002, 10026)
-_REFUSAL = re.compile("authori|authentication (?!timeout)", re.IGNORECASE)
-
-_Result = TypeVar("_Result")
-
-
-class _Client(Client):
-    """A client that says nothing in the clear to a server that is to be spoken to by TLS."""
-
-    is_secure = shows_certificate = False
-
-    def _connect_command(self) -> bytes:
-        if self.is_secure and not self._server_info.get("tls_required"):
-            raise ParameterError("the server does not ask for TLS, and natss:// takes no less")
-        if self._server_info.get("tls_verify") and not self.shows_certificate:
-            raise ParameterError("the server wants a certificate: add cert and key")
-        return super()._connect_command()
-
-
-class _Connection:
-    """A client that is made by `open`, its event loop, which runs within calls alone, a stream."""
-
-    def __init__(self, address: Address, authority: str, certificate: str, key: str):
-        if not _NAME.fullmatch(address.path):
-            raise ParameterError(
-                f"{address} names no stream: add /STREAM, of letters, digits, - and _"
-            )
-        self.stream = address.path
-        self._address = address
-        self._context = tls_context(address, address.scheme == "natss", authority, certificate, key)
-        self._shows_certificate = bool(certificate)
-        self._runner: asyncio.Runner | None = None
-        self._reason: Exception | None = None  # the last that the server or the client told
-
-    def open(self) -> None:
-        """Connect."""
-        self.close()
-        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-        self._lost = self._runner.get_loop().create_future()
-        self._reason = None
-        self.do(self._connect())
-
-    async def _connect(self) -> None:
-        async def told(error: Exception) -> None:
-            self._reason = error
-
-        async def closed() -> None:
-            if not self._lost.done():
-                self._lost.set_result(None)
-
-        self.client = _Client()
-        self.client.is_secure = self._context is not None
-        self.client.shows_certificate = self._shows_certificate
-        address = self._address
-        host = address.host or "localhost"
-        login: dict[str, Any] = {}
-        if address.user:
-            login = {"token": address.user}
-            if address.password is not None:
-                login = {"user": address.user, "password": address.password}
-        await asyncio.wait_for(
-            self.client.connect(
-                f"nats://{f'[{host}]' if ':' in host else host}:{address.port or 4222}",
-                error_cb=told,
-                closed_cb=closed,
-                tls=self._context,
-                allow_reconnect=False,  # the runner does
-                max_reconnect_attempts=1,  # of which 0 would be for ever
-                reconnect_time_wait=0,
-                name="streamlstm",
-                **login,
-            ),
-            SECONDS,
-        )
-        self.streams = self.client.jetstream(timeout=SECONDS)
-
-    def do(self, action: Coroutine[Any, Any, _Result]) -> _Result:
-        """Run something to its end, or until the connection is lost."""
-        if self._runner is None:
-            action.close()
-            raise ConnectionError(f"{self._address} is not connected")
-        with self._errors():
-            return self._runner.run(self._unless_lost(action))
-
-    async def _unless_lost(self, action: Coroutine[Any, Any, _Result]) -> _Result:
-        task = asyncio.ensure_future(action)
-        await asyncio.wait((task, self._lost), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
-            raise ConnectionClosedError
-        return task.result()
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """What goes wrong, as the runner knows it."""
-        try:
-            yield
-        except APIError as error:
-            passes = error.code in _PASSING or error.err_code in _PASSING_ERRORS
-            kind = ConnectionError if passes else DataError
-            raise kind(f"{self._address}: {error.description}") from error
-        except MaxPayloadError as error:
-            raise DataError(f"{self._address}: {error}") from error
-        except ParameterError as error:
-            raise ParameterError(f"{self._address}: {error}") from error
-        except (Error, OSError) as error:
-            reason = self._reason or error
-            text = str(reason) or "no answer"
-            if _REFUSAL.search(text):
-                raise ParameterError(f"{self._address} refuses the login: {text}") from error
-            if "CERTIFICATE" in text:
-                raise ParameterError(f"{self._address}: no trusted certificate: {text}") from error
-            if "permissions" in text:
-                raise ParameterError(f"{self._address}: {text}") from error
-            raise ConnectionError(f"{self._address}: {text}") from error
-
-    async def info(self, subjects: Sequence[str] = ()) -> StreamInfo:
-        """Of the stream, which must exist, or is made if there are subjects for it."""
-        try:
-            return await self.streams.stream_info(self.stream)
-        except NotFoundError as error:
-            if subjects:
-                return await self.streams.add_stream(name=self.stream, subjects=[*subjects])
-            raise DataError(
-                f"{self._address} has no stream {self.stream}: nats stream add {self.stream}"
-            ) from error
-
-    def close(self) -> None:
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            with suppress(Exception):
-                runner.run(asyncio.wait_for(self.client.close(), 1))
-            runner.close()
+BOOKMARK_BUCKET = "streamlstm"
+PREFETCH_MESSAGES = 1000  # that a source asks for at a time
+MAX_UNCONFIRMED = 1000  # messages of a sink
+MAX_UNSENT_BYTES = 1 << 20  # that may wait in the client until the network takes them
+CONSUMER_EXPIRY_SECONDS = 300.0  # after which the server drops a consumer that asks for nothing
+_SUBJECT = re.compile(r"(\{key\}|[^\s*>{}.]+)(\.(\{key\}|[^\s*>{}.]+))*")
 
 
 class NATSSource:
-    """Ticks from the messages of a JetStream stream, in its order.
+    """Ticks from the messages of a JetStream stream, in the order of the stream.
 
-    The address takes `subject`, which of them, with `*` and `>`; `durable`, the name of the
-    bookmark of what has been acknowledged; `start`, "first" or "new", where to begin if there is no
-    such bookmark; `ca`, `cert` and `key`, files of the authority to trust, and of a certificate to
-    show. Fields may name `@subject`, `@seq`, the number in the stream, and `@time`, in nanoseconds,
-    when the server got it.
+    The position is the number of the last message and the time when the stream was made. The
+    bookmark, which holds the last acknowledged position, is an entry of the key-value bucket
+    `streamlstm`. `fields` may also name `@subject`, `@seq`, the number of the message, and `@time`,
+    the nanoseconds since 1970 when the server received it.
 
-    The position is the number of the last message in the stream, with when the stream was made. A
-    bookmark serves one run.
+    Parameters
+    ----------
+    address, fields
+        The server and stream, and what the fields of a message are.
+    subject
+        Which messages of the stream to read, with the wildcards * and >; by default all.
+    durable
+        Name of the bookmark. Each run needs its own.
+    start
+        Where to begin if there is no bookmark yet: "first" message, or "new" messages only.
+    ca, cert, key
+        Files for TLS: the authority to trust, and our own certificate with its key.
+
     """
 
     def __init__(
@@ -198,57 +73,87 @@ class NATSSource:
         cert: str = "",
         key: str = "",
     ):
-        if start not in ("first", "new"):
-            raise ParameterError(f"{address}: start must be first or new, got {start!r}")
-        if not _NAME.fullmatch(durable):
-            raise ParameterError(f"{address}: durable takes letters, digits, - and _")
+        check_choice(address, "start", start, "first", "new")
+        if not NAME.fullmatch(durable):
+            raise ParameterError(
+                f"{address}: durable must be made of letters, digits, - and _, got {durable!r}"
+            )
         self.subject = subject
         self.start = start
         self._parser = Parser(fields, about=("@seq", "@subject", "@time"))
-        self._connection = _Connection(address, ca, cert, key)
-        self._bookmark = f"$KV.{BUCKET}.{self._connection.stream}.{durable}"
+        self._connection = NATSConnection(address, ca, cert, key)
+        self._bookmark = f"$KV.{BOOKMARK_BUCKET}.{self._connection.stream}.{durable}"
         self._address = address
         self._arrived: deque[Msg] = deque()
+        self._created = ""  # when the stream was made
+        self._last = 0  # number of the last message read
+        self._reads_all = True  # so that gaps between numbers are lost messages
+        self._failed: Exception | None = None
 
     @classmethod
     def from_address(cls, address: Address, fields: Fields) -> Self:
-        """Make one; does not connect."""
-        secure = {"ca": "", "cert": "", "key": ""}
-        options = address.options(subject="", durable="streamlstm", start="first", **secure)
-        return cls(address, fields, **options)
+        """Make a source; does not connect."""
+        return cls(address, fields, **address.options_for(cls))
 
     def open(self, position: Any) -> list[Any]:
-        """Connect, and stand behind a message; without one behind the bookmark.
+        """Connect, and go to a position; without one, to the bookmark.
 
-        DataError if there is no such stream, it does not keep what has been read, or it has been
-        made anew since.
+        DataError if there is no such stream, it drops messages that were read, or it was recreated.
         """
         self._connection.open()
         return self._connection.do(self._open(position))
+
+    def read(self, max_ticks: int, timeout: float) -> Batch | None:
+        """Return at most `max_ticks` messages; wait up to `timeout` seconds for the first."""
+        self._connection.do(self._wait(timeout))
+        if not self._arrived:
+            return None
+        received = time.time_ns()
+        found = [self._arrived.popleft() for _ in range(min(max_ticks, len(self._arrived)))]
+        numbers, ids, about = [], [], []
+        for message in found:
+            number, at = _metadata(message)[::2]
+            numbers.append(int(number))
+            ids.append(f"{number}-{at}")
+            about.append({"@seq": number, "@subject": message.subject, "@time": at})
+        missed = numbers[-1] - self._last - len(numbers) if self._reads_all else 0
+        self._last = numbers[-1]
+        position = [self._created, self._last]
+        messages = [message.data for message in found]
+        batch = self._parser.batch(ids, messages, received, position, about)
+        return replace(batch, missed=missed)
+
+    def acknowledge(self, position: Any) -> None:
+        """Move the bookmark."""
+        self._connection.do(self._move_bookmark(position))
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._connection.close()
 
     async def _open(self, position: Any) -> list[Any]:
         info = await self._connection.info()
         config, state = info.config, info.state
         if config.retention != "limits":
             raise DataError(
-                f"{self._address} drops what has been read: retention must be limits, "
+                f"{self._address} drops messages once they are read: its retention must be limits, "
                 f"not {config.retention}"
             )
-        made = str(info.created)
+        created = str(info.created)
         self._replicas = config.num_replicas
-        position = position or await self._marked()
+        position = position or await self._read_bookmark()
         if position is None:
             new = self.start == "new"
-            position = [made, state.last_seq if new else max(state.first_seq, 1) - 1]
-            await self._mark(position)
-        if position[0] != made or position[1] > state.last_seq:
+            position = [created, state.last_seq if new else max(state.first_seq, 1) - 1]
+            await self._move_bookmark(position)
+        if position[0] != created or position[1] > state.last_seq:
             raise DataError(
-                f"{self._address} is not the stream that was read before: it was made at {made} "
-                f"and ends at {state.last_seq}, the position is {position[1]} in one of "
-                f"{position[0]}; begin with another state and durable"
+                f"{self._address} is not the stream that was read before: it was made at {created} "
+                f"and ends at {state.last_seq}, but the position is {position[1]} in a stream made "
+                f"at {position[0]}. Use another durable and another state directory to begin again"
             )
-        self._made, self._last = position
-        self._is_whole = self.subject in ("", ">") or config.subjects == [self.subject]
+        self._created, self._last = position
+        self._reads_all = self.subject in ("", ">") or config.subjects == [self.subject]
         consumer = await self._connection.streams.add_consumer(
             self._connection.stream,
             ConsumerConfig(
@@ -256,130 +161,108 @@ class NATSSource:
                 deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
                 opt_start_seq=self._last + 1,
                 filter_subject=self.subject or None,
-                inactive_threshold=UNUSED,
+                inactive_threshold=CONSUMER_EXPIRY_SECONDS,
                 mem_storage=True,
             ),
         )
-        self._ask_at = f"$JS.API.CONSUMER.MSG.NEXT.{self._connection.stream}.{consumer.name}"
+        self._request_subject = (
+            f"$JS.API.CONSUMER.MSG.NEXT.{self._connection.stream}.{consumer.name}"
+        )
         client = self._connection.client
         self._inbox = client.new_inbox()
         self._arrived.clear()
-        self._asked = self._delivered = 0
-        self._failed: Exception | None = None
+        self._requested = self._delivered = 0
+        self._failed = None
         self._woken = asyncio.Event()
-        await client.subscribe(self._inbox, cb=self._arrive)
+        await client.subscribe(self._inbox, cb=self._receive)
         return position
 
-    def read(self, ticks: int, seconds: float) -> Batch | None:
-        """At most so many messages behind the last; waits so long for the first."""
-        self._connection.do(self._wait(seconds))
-        if not self._arrived:
-            return None
-        received = time.time_ns()
-        found = [self._arrived.popleft() for _ in range(min(ticks, len(self._arrived)))]
-        numbers, ids, about = [], [], []
-        for message in found:
-            number, at = _where(message)[::2]
-            numbers.append(int(number))
-            ids.append(f"{number}-{at}")
-            about.append({"@seq": number, "@subject": message.subject, "@time": at})
-        missed = numbers[-1] - self._last - len(numbers) if self._is_whole else 0
-        self._last = numbers[-1]
-        position = [self._made, self._last]
-        messages = [message.data for message in found]
-        batch = self._parser.batch(ids, messages, received, position, about)
-        return replace(batch, missed=missed)
-
-    def acknowledge(self, position: Any) -> None:
-        """Move the bookmark."""
-        self._connection.do(self._mark(position))
-
-    def close(self) -> None:
-        """Let the connection go."""
-        self._connection.close()
-
     async def _wait(self, seconds: float) -> None:
-        """Until there are messages, at most so long."""
+        """Wait until there are messages."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not self._arrived:
                     if self._failed is not None:
                         raise self._failed
-                    if not self._asked:
-                        await self._ask()
+                    if not self._requested:
+                        await self._request()
                     self._woken.clear()
                     await self._woken.wait()
-        if not self._arrived and time.monotonic() - self._heard > SECONDS:
-            raise TimeoutError("no answer")
+        silence = time.monotonic() - self._heard_at
+        if not self._arrived and silence > self._connection.timeout_seconds:
+            raise TimeoutError(f"no answer within {self._connection.timeout_seconds:g} s")
 
-    async def _ask(self) -> None:
-        """For the next messages; the server sends them as they come."""
-        client = self._connection.client
+    async def _request(self) -> None:
+        """Ask for the next messages, which the server sends as they come."""
+        client, timeout = self._connection.client, self._connection.timeout_seconds
         request = {
-            "batch": AHEAD,
+            "batch": PREFETCH_MESSAGES,
             "max_bytes": 2 * client.max_payload,
-            "expires": round(4e9 * SECONDS),
-            "idle_heartbeat": round(0.5e9 * SECONDS),
+            "expires": round(4e9 * timeout),
+            "idle_heartbeat": round(0.5e9 * timeout),
         }
-        await client.publish(self._ask_at, json.dumps(request).encode(), self._inbox)
-        self._asked = AHEAD
-        self._heard = time.monotonic()
+        await client.publish(self._request_subject, json.dumps(request).encode(), self._inbox)
+        self._requested = PREFETCH_MESSAGES
+        self._heard_at = time.monotonic()
 
-    async def _arrive(self, message: Msg) -> None:
-        """A message, or what the server has to say of the request for some."""
-        self._heard = time.monotonic()
+    async def _receive(self, message: Msg) -> None:
+        """Take a message, or what the server says about the request for messages."""
+        self._heard_at = time.monotonic()
         headers = message.headers or {}
         status = "" if message.reply else headers.get(Header.STATUS, "")
         if not status:
-            self._asked -= 1
+            self._requested -= 1
             self._delivered += 1
-            if int(_where(message)[1]) == self._delivered:
+            if int(_metadata(message)[1]) == self._delivered:
                 self._arrived.append(message)
             else:
                 self._failed = Error("a message was lost on its way")
-        elif status != "100":  # which it says now and then
+        elif status != "100":  # a heartbeat
             text = headers.get(Header.DESCRIPTION, status)
-            if "MaxBytes" in text and self._asked == AHEAD:
+            if "MaxBytes" in text and self._requested == PREFETCH_MESSAGES:
                 self._failed = DataError(f"{self._address}: {text}")
             elif status != "408" and "MaxBytes" not in text:
                 self._failed = Error(text)
-            self._asked = 0
+            self._requested = 0
         self._woken.set()
 
-    async def _marked(self) -> list[Any] | None:
-        """Where the bookmark is, if there is one."""
+    async def _read_bookmark(self) -> list[Any] | None:
+        bucket = f"KV_{BOOKMARK_BUCKET}"
         try:
-            found = await self._connection.streams.get_last_msg(f"KV_{BUCKET}", self._bookmark)
+            found = await self._connection.streams.get_last_msg(bucket, self._bookmark)
         except NotFoundError:
             return None
         return json.loads(found.data) if found.data else None
 
-    async def _mark(self, position: list[Any]) -> None:
+    async def _move_bookmark(self, position: list[Any]) -> None:
         mark = json.dumps(position).encode()
         streams = self._connection.streams
         try:
             await streams.publish(self._bookmark, mark)
-        except NoStreamResponseError:  # there is no bucket yet, or no longer
-            await streams.create_key_value(bucket=BUCKET, replicas=self._replicas)
+        except NoStreamResponseError:  # the bucket does not exist, or no longer
+            await streams.create_key_value(bucket=BOOKMARK_BUCKET, replicas=self._replicas)
             await streams.publish(self._bookmark, mark)
 
 
-def _where(message: Msg) -> list[str]:
-    """Its number in the stream, its number among those delivered, and its time."""
-    parts = message.reply.split(".")
-    first = 5 if len(parts) == 9 else 7  # where the server says its domain
-    return parts[first : first + 3]
-
-
 class NATSSink:
-    """Forecasts as messages of a JetStream stream, of a subject for each key.
+    """Forecasts as messages of a JetStream stream, with a subject for each key.
 
-    The payload is a JSON object with `id`, which is that of the tick, `key` if there are several
-    streams, `time` if the ticks have one, and `forecast`, with intervals also `lower` and `upper`:
-    lists. The address takes `subject`, in which `{key}` stands for the tick's key; `create`, 1 to
-    make the stream if there is none; `ca`, `cert` and `key`, as a source.
+    A message is a JSON object with `id`, which is that of the tick, `key` if there are several
+    streams, `time` if the ticks have timestamps, `forecast`, and with intervals `lower` and
+    `upper`. Within the duplicate window of the stream the server drops messages that repeat an id
+    and subject.
 
-    Within its window for duplicates the server drops what has the same id and subject.
+    Parameters
+    ----------
+    address
+        The server and stream.
+    subject
+        Subject of a message, in which `{key}` stands for the tick's key.
+    create
+        1 to make the stream if there is none.
+    ca, cert, key
+        As in `NATSSource`.
+
     """
 
     def __init__(
@@ -391,84 +274,93 @@ class NATSSink:
         cert: str = "",
         key: str = "",
     ):
-        if not re.fullmatch(r"(\{key\}|[^\s*>{}.]+)(\.(\{key\}|[^\s*>{}.]+))*", subject):
-            raise ParameterError(f"{address}: {subject!r} is no subject such as forecasts.{{key}}")
+        if not _SUBJECT.fullmatch(subject):
+            raise ParameterError(
+                f"{address}: subject must be like forecasts.{{key}}, without * and >, "
+                f"got {subject!r}"
+            )
         self.subject = subject
         self.create = create
         self._address = address
-        self._connection = _Connection(address, ca, cert, key)
+        self._connection = NATSConnection(address, ca, cert, key)
 
     @classmethod
     def from_address(cls, address: Address) -> Self:
-        """Make one; does not connect."""
-        secure = {"ca": "", "cert": "", "key": ""}
-        return cls(address, **address.options(subject="forecasts.{key}", create=0, **secure))
+        """Make a sink; does not connect."""
+        return cls(address, **address.options_for(cls))
 
     def open(self) -> None:
-        """Connect. DataError if there is no such stream, or it does not take the subject."""
+        """Connect; DataError if there is no such stream, or it does not take the subject."""
         self._connection.open()
         self._connection.do(self._open())
+
+    def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None = None) -> None:
+        """Publish a message for each tick, and wait until all are in the stream."""
+        self._connection.do(self._publish(forecast_records(batch, forecasts, bounds)))
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._connection.close()
 
     async def _open(self) -> None:
         connection, pattern = self._connection, self.subject.replace("{key}", "*")
         await connection.info([pattern] if self.create else [])
         try:
-            taker = await connection.streams.find_stream_name_by_subject(pattern)
+            owner = await connection.streams.find_stream_name_by_subject(pattern)
         except NotFoundError:
-            taker = None
-        if taker != connection.stream:
+            owner = None
+        if owner != connection.stream:
             raise DataError(
-                f"{self._address} does not take {pattern}: "
+                f"{self._address} does not take the subject {pattern}: "
                 f"nats stream edit {connection.stream} --subjects={pattern}"
             )
         self._woken = asyncio.Event()
         self._failed: Exception | None = None
-        self._outstanding = 0  # answers
+        self._unconfirmed = 0
         self._inbox = connection.client.new_inbox()
-        await connection.client.subscribe(self._inbox, cb=self._answer)
-
-    def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None = None) -> None:
-        """Publish a message a tick, and wait until all are in the stream."""
-        self._connection.do(self._publish(forecast_records(batch, forecasts, bounds)))
+        await connection.client.subscribe(self._inbox, cb=self._receive)
 
     async def _publish(self, records: Iterable[dict[str, Any]]) -> None:
         client = self._connection.client
         for record in records:
-            # With more to send the client itself waits in `publish`, 10 s for each message.
-            while self._outstanding >= AHEAD or (
-                self._outstanding and client.pending_data_size > LARGEST
+            # If more were unsent, the client itself would wait in `publish`, 10 s for each message.
+            while self._unconfirmed >= MAX_UNCONFIRMED or (
+                self._unconfirmed and client.pending_data_size > MAX_UNSENT_BYTES
             ):
-                await self._answered()
+                await self._wait()
             subject = self.subject.replace("{key}", _token(record.get("key", "_")))
             headers = {Header.MSG_ID.value: f"{subject} {record['id']}"}
-            self._outstanding += 1
+            self._unconfirmed += 1
             await client.publish(subject, json.dumps(record).encode(), self._inbox, headers)
-        while self._outstanding or self._failed is not None:
-            await self._answered()
+        while self._unconfirmed or self._failed is not None:
+            await self._wait()
 
-    async def _answered(self) -> None:
+    async def _wait(self) -> None:
         """Wait for an answer; raise if one was a refusal."""
         if self._failed is None:
             self._woken.clear()
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(self._connection.timeout_seconds):
                 await self._woken.wait()
         if self._failed is not None:
             raise self._failed
 
-    async def _answer(self, message: Msg) -> None:
-        """That a message is in the stream, or why not."""
-        self._outstanding -= 1
+    async def _receive(self, message: Msg) -> None:
+        """Take an answer: a message is in the stream, or why not."""
+        self._unconfirmed -= 1
         if (message.headers or {}).get(Header.STATUS) is not None:
-            self._failed = Error("no stream takes what is published")
+            self._failed = Error("no stream takes the subject of the forecasts")
         elif (refusal := json.loads(message.data).get("error")) is not None:
             self._failed = APIError(**refusal)
         self._woken.set()
 
-    def close(self) -> None:
-        """Let the connection go."""
-        self._connection.close()
+
+def _metadata(message: Msg) -> list[str]:
+    """Its number in the stream, its number among those delivered, and its time."""
+    parts = message.reply.split(".")
+    first = 5 if len(parts) == 9 else 7  # a server with a domain adds two parts
+    return parts[first : first + 3]
 
 
 def _token(key: str) -> str:
-    """A key as one part of a subject: percent-encoded, of a long one the beginning."""
+    """A key as one part of a subject: percent-encoded, and cut off if it is long."""
     return quote(key, safe="").replace(".", "%2E")[:200]

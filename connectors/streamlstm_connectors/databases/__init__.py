@@ -1,1 +1,1 @@
-"""Databases: PostgreSQL and SQLite."""
+"""Databases as sinks: PostgreSQL and SQLite."""

@@ -1,6 +1,6 @@
-"""PostgreSQL: a row of a table is a forecast, and stands there once.
+"""PostgreSQL: postgresql://user:${PASSWORD}@host:5432/database?table=forecasts.
 
-postgresql://user:${PASSWORD}@host:5432/database?table=forecasts; see docs/connectors/databases.md.
+A row of the table is a forecast. See docs/connectors/databases.md.
 """
 
 import os
@@ -16,19 +16,22 @@ import numpy as np
 from streamlstm.errors import DataError, MissingPackageError, ParameterError
 from streamlstm.live import Address, Batch
 
-from ..rows import COLUMNS, check_name, forecast_rows
+from ..options import check_choice, check_path, check_table_name
+from ..rows import COLUMNS, forecast_rows
 
 try:
     import psycopg
     from psycopg import errors, sql
 except ImportError as error:
-    raise MissingPackageError("PostgreSQL needs: pip install streamlstm[postgresql]") from error
+    raise MissingPackageError(
+        "PostgreSQL needs psycopg: pip install 'streamlstm[postgresql]'"
+    ) from error
 
-SECONDS = 5  # for the server to answer
-LONGEST = 30  # seconds that a statement may take, with waiting for locks
-LONGEST_NAME = 63  # bytes; the server cuts off what is longer
-MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-# What the server and client say, who give no code for it, where no waiting helps.
+TIMEOUT_SECONDS = 5  # for the server to answer
+STATEMENT_SECONDS = 30  # that a statement may take, including waiting for locks
+MAX_NAME_BYTES = 63  # of a table; the server would cut off a longer name
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+# In messages of errors that do not pass and have no code.
 _REFUSALS = (
     "authentication failed",
     "no password supplied",
@@ -45,9 +48,9 @@ CREATE TABLE {} (
     forecast double precision[] NOT NULL, lower double precision[], upper double precision[]
 )
 """
-# One statement for all rows, with an array for each column: in large batches faster than one a row.
-# Copying into a temporary table is faster still for long forecasts, but does not work behind
-# poolers. Arrays of arrays would lose their rows, so those are text.
+# One statement for all rows, with an array for each column, is faster than one for each row. COPY
+# into a temporary table is faster still for long forecasts, but does not work behind connection
+# poolers. unnest would flatten arrays of arrays, so forecasts are passed as text.
 _INSERT = """
 INSERT INTO {} (id, key, time, forecast, lower, upper)
 SELECT DISTINCT ON (id) id, key, time, forecast::float8[], lower::float8[], upper::float8[]
@@ -61,12 +64,21 @@ ON CONFLICT (id) DO UPDATE SET
 
 
 class PostgreSQLSink:
-    """Forecasts as rows of a table, which is made if it is not there.
+    """Forecasts as rows of a table, which is made if it does not exist.
 
-    Columns: `id`, the primary key, is that of the tick; one that is written again is overwritten.
-    `key` and `time`, to the microsecond, are null if the ticks have none. `forecast` and, with
-    intervals, `lower` and `upper` are arrays. The address takes `table`, which may be
-    SCHEMA.TABLE, and libpq's `sslmode` and `sslrootcert`.
+    The columns are `id`, the primary key, which is that of the tick; `key` and `time`, to the
+    microsecond, null if the ticks have none; and `forecast`, `lower` and `upper`, arrays; the last
+    two are null without intervals. A row that is written again replaces the earlier one.
+
+    Parameters
+    ----------
+    address
+        The server and database.
+    table
+        TABLE or SCHEMA.TABLE.
+    sslmode, sslrootcert
+        Those of libpq: whether to use TLS, and a file of the authority to trust.
+
     """
 
     def __init__(
@@ -76,55 +88,53 @@ class PostgreSQLSink:
         sslmode: str = "prefer",
         sslrootcert: str = "",
     ):
-        if not address.path:
-            raise ParameterError(f"{address} names no database: add /DATABASE")
-        if sslmode not in MODES:
-            raise ParameterError(f"{address}: sslmode is one of {', '.join(MODES)}")
+        check_path(address, "database")
+        check_choice(address, "sslmode", sslmode, *SSL_MODES)
         names = table.split(".", 1)
         for name in names:
-            check_name(address, name, LONGEST_NAME)
+            check_table_name(address, name, MAX_NAME_BYTES)
         self._address = address
         self._table = sql.Identifier(*names)
         self._insert = sql.SQL(_INSERT).format(self._table)
         self._sslmode = sslmode
         self._sslrootcert = sslrootcert
-        self._made: psycopg.Connection | None = None
+        self._connection: psycopg.Connection | None = None
 
     @classmethod
     def from_address(cls, address: Address) -> Self:
-        """Make one; does not connect."""
-        return cls(address, **address.options(table="forecasts", sslmode="prefer", sslrootcert=""))
+        """Make a sink; does not connect."""
+        return cls(address, **address.options_for(cls))
 
     def open(self) -> None:
-        """Connect; DataError if the table has other columns or may not be written."""
+        """Connect; DataError if the table has other columns or must not be written to."""
         self.close()
-        self._made = made = self._connect()
-        with self._errors(made):
-            made.execute(f"SET statement_timeout = '{LONGEST}s'")
-            name = self._table.as_string(made)
-            if made.execute("SELECT to_regclass(%s)", [name]).fetchone() == (None,):
-                made.execute(sql.SQL(_TABLE).format(self._table))
-            made.execute(sql.SQL("EXPLAIN ") + self._insert, [[] for _ in COLUMNS])
+        self._connection = connection = self._connect()
+        with self._errors(connection):
+            connection.execute(f"SET statement_timeout = '{STATEMENT_SECONDS}s'")
+            name = self._table.as_string(connection)
+            if connection.execute("SELECT to_regclass(%s)", [name]).fetchone() == (None,):
+                connection.execute(sql.SQL(_TABLE).format(self._table))
+            connection.execute(sql.SQL("EXPLAIN ") + self._insert, [[] for _ in COLUMNS])
 
     def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None = None) -> None:
-        """Insert a batch, all of it or nothing."""
-        if self._made is None:
+        """Insert a row for each tick, all or none."""
+        connection = self._connection
+        if connection is None:
             raise ConnectionError(f"{self._address} is not connected")
         rows = (
             (_text(name), _text(key), _moment(time), *map(_array, lists))
             for name, key, time, *lists in forecast_rows(batch, forecasts, bounds)
         )
         columns = [list(column) for column in zip(*rows, strict=True)]
-        made = self._made
-        with self._errors(made):
-            made.execute(self._insert, columns)
+        with self._errors(connection):
+            connection.execute(self._insert, columns)
 
     def close(self) -> None:
-        """Let the connection go."""
-        made, self._made = self._made, None
-        if made is not None:
+        """Disconnect."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
             with suppress(psycopg.Error, OSError):
-                made.close()
+                connection.close()
 
     def _connect(self) -> "psycopg.Connection":
         address = self._address
@@ -136,7 +146,7 @@ class PostgreSQLSink:
                 password=address.password or None,
                 dbname=address.path,
                 autocommit=True,
-                connect_timeout=SECONDS,
+                connect_timeout=TIMEOUT_SECONDS,
                 application_name="streamlstm",
                 sslmode=self._sslmode,
                 sslrootcert=self._sslrootcert or None,
@@ -147,38 +157,38 @@ class PostgreSQLSink:
             raise kind(f"{address}: {error}") from error
 
     @contextmanager
-    def _errors(self, made: "psycopg.Connection") -> Iterator[None]:
-        """What goes wrong, as the runner knows it."""
+    def _errors(self, connection: "psycopg.Connection") -> Iterator[None]:
+        """Turn errors of the client into those that a run knows."""
         try:
-            with _bounded(made):
+            with _time_limit(connection):
                 yield
         except psycopg.Error as error:
             passing = errors.OperationalError, errors.InterfaceError, errors.ReadOnlySqlTransaction
-            too_much = (error.sqlstate or "").startswith("54")  # of a row, say
+            too_much = (error.sqlstate or "").startswith("54")  # a row that is too long, say
             kind = ConnectionError if isinstance(error, passing) and not too_much else DataError
             raise kind(f"{self._address}: {error}") from error
 
 
 @contextmanager
-def _bounded(made: "psycopg.Connection") -> Iterator[None]:
-    """Break a connection on which nothing comes any more: the client would wait for ever."""
+def _time_limit(connection: "psycopg.Connection") -> Iterator[None]:
+    """Break the connection if the server falls silent: the client would wait forever."""
 
     def break_it() -> None:
         with suppress(OSError):
-            line.shutdown(socket.SHUT_RDWR)
+            copy.shutdown(socket.SHUT_RDWR)
 
-    with socket.socket(fileno=os.dup(made.fileno())) as line:
-        late = threading.Timer(LONGEST + SECONDS, break_it)
-        late.start()
+    with socket.socket(fileno=os.dup(connection.fileno())) as copy:
+        timer = threading.Timer(STATEMENT_SECONDS + TIMEOUT_SECONDS, break_it)
+        timer.start()
         try:
             yield
         finally:
-            late.cancel()
-            late.join()
+            timer.cancel()
+            timer.join()
 
 
 def _text(name: str | None) -> str | None:
-    """As a column can hold it: all but NUL."""
+    """Replace NUL, which a column cannot hold."""
     return None if name is None else name.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 

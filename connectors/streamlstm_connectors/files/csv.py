@@ -1,6 +1,7 @@
-"""CSV files: streams replayed from disk, forecasts written beside them.
+"""CSV files: csv:///readings.csv?speed=60 for a live run, or a path for a replay.
 
-Files may be larger than memory. What happens to bad input is listed in docs/replay.md.
+Files may be larger than memory. docs/replay.md lists what happens to bad input, and
+docs/connectors/files.md describes live runs.
 """
 
 import csv
@@ -20,20 +21,23 @@ import numpy as np
 import pandas as pd
 
 from streamlstm.errors import DataError
-from streamlstm.live import SHOWN, Address, Batch, Fields, History, iso
+from streamlstm.live import Address, Batch, Fields, History, iso
 
+from ..options import path_of
 from ..rows import forecast_columns
-from .files import AppendedFile, FileSource, appended_lines, disk_errors, path_of
-from .table import MISSING, SAMPLE_ROWS, TableSource, is_number
+from .appended_file import AppendedFile, appended_lines, disk_errors
+from .live_file import FileSource
+from .table_source import MISSING, SAMPLE_ROWS, TableSource, is_number
 
-TAIL = 1 << 16  # characters; a longer last line is not checked for being cut off
-LONGEST = 1 << 24  # bytes of a header
+MAX_LAST_LINE_CHARACTERS = 1 << 16  # a longer last line is not checked for being cut off
+MAX_HEADER_BYTES = 1 << 24
+MAX_HEADER_SHOWN = 2000  # bytes, in an error
 _LINE_ENDS = str.maketrans("\r\n", "  ")
 _UNREADABLE = OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error, pd.errors.ParserError
 
 
 class _Text(io.TextIOWrapper):
-    """The text of a plain or gzip file, remembering how it ended and how far it has been read."""
+    """The text of a plain or gzip file; remembers its last characters and how far it was read."""
 
     def __init__(self, path: Path):
         self._raw = path.open("rb")
@@ -45,7 +49,7 @@ class _Text(io.TextIOWrapper):
 
     def read(self, size: int | None = -1) -> str:
         text = super().read(size)
-        self.tail = (self.tail + text)[-TAIL:]
+        self.tail = (self.tail + text)[-MAX_LAST_LINE_CHARACTERS:]
         return text
 
     def close(self) -> None:
@@ -60,7 +64,7 @@ class _Text(io.TextIOWrapper):
 class CSVSource(TableSource):
     """Batches of ticks from a CSV file with a header line, plain or gzip.
 
-    The delimiter is the one of `, ; tab |` that its header holds most often. Parameters and errors
+    The delimiter is whichever of `, ; tab |` is most frequent in the header. Parameters and errors
     are those of `TableSource`.
 
     Examples
@@ -80,14 +84,14 @@ class CSVSource(TableSource):
 
     @classmethod
     def from_address(cls, address: Address, fields: Fields) -> FileSource:
-        """A live source of the file's ticks."""
+        """Make a live source of the file's ticks."""
         return FileSource.of(cls, address, fields)
 
     def _header(self) -> list[str]:
         with self._open() as text:
             first = next((line for line in text if line.strip()), "")
             if not first:
-                raise DataError(f"{self.path} is empty")
+                raise DataError(f"{self.path} is empty: expected a header line")
             delimiter = max(",;\t|", key=first.count)
             lines = csv.reader(chain([first], text), delimiter=delimiter)
             names = [name.strip() for name in next(lines)]
@@ -108,10 +112,10 @@ class CSVSource(TableSource):
         return names
 
     def _read(self, text: _Text, **options: Any) -> Any:
-        if self.key is not None:  # where "NA" is a name like any other
+        if self.key is not None:  # in which "NA" is a name like any other
             missing = {name: MISSING for name in self.columns if name != self.key}
             options |= {"keep_default_na": False, "na_values": missing}
-        # All columns are read, for then pandas refuses lines with too many fields.
+        # Read all columns: only then does pandas refuse lines with too many fields.
         return pd.read_csv(
             text,
             sep=self._delimiter,
@@ -127,13 +131,13 @@ class CSVSource(TableSource):
             return self._read(text, nrows=SAMPLE_ROWS, dtype=str)
 
     def _frames(self) -> Iterator[pd.DataFrame]:
-        """Chunks of rows, each given out once the next one is known to exist."""
+        """Yield chunks of rows, each once it is known whether it is the last."""
         numbers = (*self.targets, *self.features)
         text_columns = {name: str for name in self.columns if name not in numbers}
         held = None
         with self._open() as text:
             chunks = self._read(
-                text, chunksize=self._batch_rows, dtype=text_columns, low_memory=False
+                text, chunksize=self._chunk_rows, dtype=text_columns, low_memory=False
             )
             for chunk in chunks:
                 if held is not None:
@@ -141,7 +145,7 @@ class CSVSource(TableSource):
                 held = chunk
                 self.fraction_read = text.fraction
             if held is not None and self._is_cut_off(text.tail):
-                self.warnings.append("the last line is incomplete and left out")
+                self.warnings.append("the last line is incomplete and was skipped")
                 held = held.iloc[:-1]
         if held is not None and len(held):
             yield held
@@ -149,7 +153,7 @@ class CSVSource(TableSource):
 
     @contextmanager
     def _open(self) -> Iterator[_Text]:
-        """The file's text; what goes wrong with it becomes a DataError."""
+        """Open the file's text; errors while reading it become DataErrors."""
         try:
             with _Text(self.path) as text:
                 yield text
@@ -158,13 +162,13 @@ class CSVSource(TableSource):
             raise DataError(f"{self.path} cannot be read: {reason}") from error
 
     def _is_cut_off(self, tail: str) -> bool:
-        """Whether the file ends inside a line that lacks fields."""
+        """Whether the last line has no end and lacks fields."""
         *before, last = re.split(r"\r\n|\n|\r", tail)
         fields = next(csv.reader([last], delimiter=self._delimiter))
         return bool(before and last.strip()) and len(fields) < len(self.columns)
 
     def _where(self, row: int, column: object) -> str:
-        """File, line and column of a data row; the file is read again to count its lines."""
+        """File, line and column of a data row; reads the file again to count lines."""
         with self._open() as text:
             lines = csv.reader(text, delimiter=self._delimiter)
             filled = (
@@ -175,15 +179,15 @@ class CSVSource(TableSource):
 
 
 class CSVSink:
-    """Forecasts beside the values they are for, one row a tick.
+    """Forecasts of a replay, in one row with the value that they predicted.
 
-    Columns `timestamp,value,forecast`, with `keyed` streams `timestamp,key,value,forecast`, with
-    intervals also `lower,upper`, and, for more than one horizon, `forecast_2,lower_2,upper_2` and
-    so on; those with `_h` in the row of tick t are of the forecast of t made h ticks of its stream
-    before it was seen. Empty where there is none.
+    The columns are `timestamp,value,forecast`, with `keyed` streams `timestamp,key,value,forecast`,
+    and with intervals also `lower,upper`. If the horizon is above 1 there are also
+    `forecast_2,lower_2,upper_2` and so on: columns with `_h` in the row of a tick hold what was
+    predicted for it h ticks earlier in its stream. A cell without a forecast is empty.
 
-    With a `position`, as the method of that name gave it, it goes on with a file from there, and
-    cuts off what was written since; DataError if the file is shorter.
+    With a `position`, which the method of that name returned earlier, the sink continues the file
+    from there and removes what was written since; DataError if the file is shorter.
     """
 
     def __init__(
@@ -208,12 +212,12 @@ class CSVSink:
 
     @classmethod
     def from_address(cls, address: Address) -> "LiveCSVSink":
-        """A sink of live forecasts."""
+        """Make a sink of live forecasts."""
         address.options()
         return LiveCSVSink(path_of(address))
 
     def position(self) -> dict[str, Any]:
-        """What it takes to go on after what has been written, which is on the disk by then."""
+        """Return what it takes to continue here; everything written is then on the disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
         return {"bytes": os.fstat(self._file.fileno()).st_size, "earlier": self._earlier}
@@ -221,8 +225,8 @@ class CSVSink:
     def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None = None) -> None:
         """Append a batch.
 
-        forecasts: (T, K) made before each tick for it and those that follow; bounds: (T, 2, K) ends
-        of the intervals around them, if there are any.
+        forecasts: (T, K) of each tick and those that follow, made before the tick was seen.
+        bounds: (T, 2, K) lower and upper ends of their intervals, or None.
         """
         made = [forecasts[:, None]] if bounds is None else [forecasts[:, None], bounds]
         rows, at = self._earlier.push(batch.keys, np.concatenate(made, axis=1))
@@ -247,39 +251,40 @@ class CSVSink:
 
 
 class LiveCSVSink:
-    """Live forecasts appended to a file, a row each.
+    """Forecasts of a live run, appended to a file: csv:///forecasts.csv.
 
-    Columns `id`, `key`, `time`, `forecast_1` to `forecast_K`, `lower_1`, `upper_K`, of which the
-    second, third and last are there if the ticks have keys and times, and there are intervals. A
-    batch is on the disk, whole, when `write` returns. A last line that a crash has torn is cut off.
-    A line end in an id or a key becomes a space.
+    The columns are those of `rows.forecast_columns`, with times in ISO 8601. A whole batch is on
+    the disk when `write` returns. A last line that a crash has torn is removed. Line ends in ids
+    and keys become spaces.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self._header: bytes | None = None  # as it stands in the file, while open
-        self._file: AppendedFile | None = None  # once it is known for one of ours
+        self._header: bytes | None = None  # of the file, while it is open
+        self._file: AppendedFile | None = None  # once its columns are known to be the same
 
     def open(self) -> None:
-        """Read what columns the file has, if it is there."""
+        """Read the columns of the file, if it exists."""
         self.close()
         with disk_errors(self.path), self.path.open("ab+") as file:
             file.seek(0)
-            self._header = file.readline(LONGEST)
+            self._header = file.readline(MAX_HEADER_BYTES)
 
     def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None = None) -> None:
-        """Append rows; DataError if the file has other columns, ConnectionError on a full disk."""
+        """Append a row for each tick; DataError if the file has other columns."""
         if self._header is None:
             raise ConnectionError(f"{self.path} is not open")
         columns = forecast_columns(batch, forecasts, bounds)
         if batch.timestamps is not None:
             columns["time"] = iso(batch.timestamps)
-        for name in columns.keys() & {"id", "key"}:  # so that a row is a line
+        for name in columns.keys() & {"id", "key"}:  # each row must be one line
             columns[name] = [text.translate(_LINE_ENDS) for text in columns[name]]
         header = (",".join(columns) + "\n").encode()
-        if not header.startswith(self._header):  # of a torn one the beginning is there
-            found = self._header[:SHOWN].decode(errors="replace").strip()
-            raise DataError(f"{self.path} has the columns {found}, not {','.join(columns)}")
+        if not header.startswith(self._header):  # a crash may have torn the header
+            found = self._header[:MAX_HEADER_SHOWN].decode(errors="replace").strip()
+            raise DataError(
+                f"{self.path} has the columns {found}, not {','.join(columns)}: use another file"
+            )
         rows = pd.DataFrame(columns).to_csv(header=False, index=False, lineterminator="\n").encode()
         with disk_errors(self.path):
             if self._file is None:
@@ -296,11 +301,13 @@ class LiveCSVSink:
 
 
 def _opened(path: Path, size: int | None) -> io.TextIOWrapper:
-    """A file to write, from its beginning on or after so many bytes."""
+    """Open a file for writing, at its beginning or after so many bytes."""
     if size is None:
         return path.open("w", encoding="utf-8", newline="")
     found = path.stat().st_size if path.exists() else 0
     if found < size:
-        raise DataError(f"{path} has {found} bytes, of {size} that were written: it cannot go on")
+        raise DataError(
+            f"{path} has {found} bytes, but {size} were written: it cannot be continued"
+        )
     os.truncate(path, size)
     return path.open("a", encoding="utf-8", newline="")

@@ -1,6 +1,7 @@
-"""Parquet files: streams replayed from disk, and forecasts in a folder of them.
+"""Parquet: parquet:///readings.parquet to read a file, parquet:///forecasts to write a folder.
 
-Files may be larger than memory. See docs/replay.md and docs/connectors/files.md.
+Files may be larger than memory. See docs/connectors/files.md for live runs, docs/replay.md for
+replays.
 """
 
 import os
@@ -16,30 +17,33 @@ import pandas as pd
 from streamlstm.errors import DataError, MissingPackageError, ParameterError
 from streamlstm.live import Address, Batch, Fields
 
+from ..options import path_of
 from ..rows import forecast_columns
-from .files import AppendedFile, FileSource, disk_errors, path_of
-from .table import MISSING, SAMPLE_ROWS, TableSource
+from .appended_file import AppendedFile, disk_errors
+from .live_file import FileSource
+from .table_source import MISSING, SAMPLE_ROWS, TableSource
 
 try:
     import pyarrow as pa
     import pyarrow.parquet as pq
 except ImportError as error:
-    raise MissingPackageError("Parquet needs: pip install streamlstm[parquet]") from error
+    raise MissingPackageError("Parquet needs pyarrow: pip install 'streamlstm[parquet]'") from error
 
 _NUMBERS = (
     *(pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean),
     pa.types.is_null,
 )
-_NUMBER = 8 * "[0-9]"  # of a file
+_FILE_NUMBER = 8 * "[0-9]"
 _TEXTS = pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view
 
 
 class ParquetSource(TableSource):
     """Batches of ticks from a Parquet file.
 
-    Times may be timestamps, UTC if they have no zone, dates, or what they may be in a CSV file;
-    targets and features numbers of any type, text of numbers, or true and false as 1 and 0; keys
-    all but nested columns. Parameters and errors are those of `TableSource`.
+    Times may be timestamps, in UTC unless they have a zone, dates, or whatever they may be in a CSV
+    file. Targets and features may be numbers of any type, numbers as text, or true and false, which
+    count as 1 and 0. Keys may be of any type that is not nested. Parameters and errors are those of
+    `TableSource`.
 
     Examples
     --------
@@ -56,7 +60,7 @@ class ParquetSource(TableSource):
 
     @classmethod
     def from_address(cls, address: Address, fields: Fields) -> FileSource:
-        """A live source of the file's ticks."""
+        """Make a live source of the file's ticks."""
         return FileSource.of(cls, address, fields)
 
     def _header(self) -> list[str]:
@@ -82,9 +86,9 @@ class ParquetSource(TableSource):
         seen = 0
         with self._open() as file:
             total = file.metadata.num_rows
-            # Ahead of time, or on more threads, more would be read than is held at a time.
+            # Threads would read ahead, and hold more rows in memory than these.
             batches = file.iter_batches(
-                self._batch_rows, columns=dict.fromkeys(names), use_threads=False
+                self._chunk_rows, columns=dict.fromkeys(names), use_threads=False
             )
             for rows in batches:
                 seen += len(rows)
@@ -105,7 +109,7 @@ class ParquetSource(TableSource):
                 return pd.to_datetime(column.to_pandas(), utc=True)
             return self._text(column)
         if any(of_kind(kind) for of_kind in _NUMBERS):
-            numbers = column.cast(pa.float64(), safe=False)  # rounds what has more than 53 bits
+            numbers = column.cast(pa.float64(), safe=False)  # rounds to 53 bits
             return pd.Series(numbers.to_numpy(zero_copy_only=False))
         if any(of_kind(kind) for of_kind in _TEXTS):
             text = self._text(column)
@@ -117,7 +121,7 @@ class ParquetSource(TableSource):
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
-        """The file; what goes wrong with it becomes a DataError."""
+        """Open the file; errors while reading it become DataErrors."""
         try:
             with pq.ParquetFile(self.path) as file:
                 yield file
@@ -129,19 +133,19 @@ class ParquetSource(TableSource):
 
 
 class ParquetSink:
-    """Live forecasts in the Parquet files of a folder, each of many rows.
+    """Forecasts of a live run, in the Parquet files of a folder.
 
-    A Parquet file can only be read once it is complete, so a batch is appended to a journal, and on
-    the disk when `write` returns; a journal of enough rows becomes a file, by a rename, when the
-    next batch comes or the sink is closed. One that a crash has left does so at the next `open`.
-    The columns are those of `rows.forecast_columns`.
+    A Parquet file can only be read once it is complete. So a batch is first appended to a journal,
+    where it is on the disk when `write` returns. A journal that has enough rows or is old enough
+    becomes a Parquet file when the next batch comes or the sink is closed. A journal that a crash
+    has left becomes one at the next `open`. The columns are those of `rows.forecast_columns`.
 
     Parameters
     ----------
     folder
-        Of this run alone; made if it is not there.
+        Used by this run only; made if it does not exist.
     rows, seconds
-        That a journal may hold, or be old, before it becomes a file.
+        Size and age at which a journal becomes a file.
 
     """
 
@@ -152,28 +156,28 @@ class ParquetSink:
         self.rows = rows
         self.seconds = seconds
         self._journal: AppendedFile | None = None
-        self._number = 0  # of the file to come; 0 while closed
+        self._number = 0  # of the next file; 0 while closed
 
     @classmethod
     def from_address(cls, address: Address) -> Self:
-        """Make one; opens nothing."""
-        return cls(path_of(address), **address.options(rows=100_000, seconds=60.0))
+        """Make a sink; opens nothing."""
+        return cls(path_of(address), **address.options_for(cls))
 
     def open(self) -> None:
-        """Make files of the journals that are left."""
+        """Turn journals that a crash has left into files."""
         self.close()
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            for journal in sorted(self.folder.glob(f"_{_NUMBER}.journal")):
+            for journal in sorted(self.folder.glob(f"_{_FILE_NUMBER}.journal")):
                 self._finish(journal)
-            for torn in self.folder.glob(f"_{_NUMBER}.unfinished"):
+            for torn in self.folder.glob(f"_{_FILE_NUMBER}.unfinished"):
                 torn.unlink()
-            files = self.folder.glob(f"forecasts-{_NUMBER}.parquet")
+            files = self.folder.glob(f"forecasts-{_FILE_NUMBER}.parquet")
             taken = [int(path.stem.removeprefix("forecasts-")) for path in files]
             self._number = max(taken, default=0) + 1
 
     def write(self, batch: Batch, forecasts: np.ndarray, bounds: np.ndarray | None = None) -> None:
-        """Append a batch to the journal; ConnectionError on a full disk."""
+        """Append a batch to the journal."""
         if not self._number:
             raise ConnectionError(f"{self.folder} is not open")
         columns = forecast_columns(batch, forecasts, bounds)
@@ -192,7 +196,7 @@ class ParquetSink:
             self._held += len(rows)
 
     def close(self) -> None:
-        """Make a file of the journal, if that can be done now."""
+        """Turn the journal into a file; if that fails, the next `open` does it."""
         with suppress(OSError, pa.ArrowException):
             if self._journal is not None:
                 self._roll()
@@ -214,9 +218,9 @@ class ParquetSink:
         return self.folder / f"_{self._number:08}.journal"
 
     def _finish(self, journal: Path) -> None:
-        """Make a file of a journal, unless that was done before."""
+        """Turn a journal into a file, unless that was done before."""
         path = self.folder / f"forecasts-{journal.stem.removeprefix('_')}.parquet"
-        if not path.exists() and (batches := _whole(journal.read_bytes())):
+        if not path.exists() and (batches := _complete_batches(journal.read_bytes())):
             unfinished = journal.with_suffix(".unfinished")
             with unfinished.open("wb") as file:
                 pq.write_table(pa.Table.from_batches(batches), file)
@@ -226,8 +230,8 @@ class ParquetSink:
         journal.unlink()
 
 
-def _whole(journal: bytes) -> list[Any]:
-    """The batches of a journal but one at the end that was torn."""
+def _complete_batches(journal: bytes) -> list[Any]:
+    """The batches of a journal, without a last one that a crash has torn."""
     batches = []
     with suppress(pa.ArrowInvalid, OSError):
         for batch in pa.ipc.open_stream(journal):

@@ -1,7 +1,6 @@
-"""OPC UA: values of the nodes of an industrial server, polled.
+"""OPC UA: opc.tcp://user:${PASSWORD}@host:4840/PATH?nodes=ns=2;s=Pump1,ns=2;s=Pump2&period=1.
 
-opc.tcp://user:${PASSWORD}@host:4840/PATH?nodes=ns=2;s=Pump1,ns=2;s=Pump2&period=1; see
-docs/connectors/opcua.md.
+The nodes of an industrial server are polled; a reading is a tick. See docs/connectors/opcua.md.
 """
 
 import asyncio
@@ -19,6 +18,8 @@ from typing import Any, NamedTuple, Self
 from streamlstm.errors import DataError, MissingPackageError, ParameterError
 from streamlstm.live import Address, Batch, Fields, Parser
 
+from ..options import check_choice
+
 try:
     from asyncua import ua
     from asyncua.client.client import Client
@@ -27,113 +28,101 @@ try:
     from asyncua.ua.uaerrors import UaError, UaStatusCodeError
     from cryptography import x509
 except ImportError as error:
-    raise MissingPackageError("OPC UA needs: pip install streamlstm[opcua]") from error
+    raise MissingPackageError("OPC UA needs asyncua: pip install 'streamlstm[opcua]'") from error
 
-SECONDS = 5.0  # for the server to answer
-RECORD = ("node", "name", "value", "time", "status")  # fields of a reading
+TIMEOUT_SECONDS = 5.0  # for the server to answer
+READING_FIELDS = ("node", "name", "value", "time", "status")
 POLICIES = ("Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss")
 MODES = ("SignAndEncrypt", "Sign")
-OPTIONS: dict[str, Any] = {
-    "nodes": "",
-    "period": 1.0,
-    "unchanged": "skip",
-    "policy": "",
-    "mode": MODES[0],
-    "certificate": "",
-    "key": "",
-    "key_password": "",
-    "server_certificate": "",
-}
-_BETWEEN = re.compile(r",(?=(?:nsu?|[isgb])=)")  # node ids
+_NODE_SEPARATOR = re.compile(r",(?=(?:nsu?|[isgb])=)")
 _REFUSALS = ("BadCertificate", "BadIdentity", "BadNoValidCert", "BadSecurity", "BadUser")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NO_TIME = datetime(1601, 1, 1, tzinfo=UTC)  # zero, as a server without a clock may send it
+_NO_TIME = datetime(1601, 1, 1, tzinfo=UTC)  # zero, which a server without a clock may send
 
 
 class _Reading(NamedTuple):
-    """What a node said at a poll."""
+    """What a poll read from a node."""
 
     node: str
     id: str
-    time: int | None  # nanoseconds since 1970; None if the node is not there
+    time: int | None  # nanoseconds since 1970; None if the node does not exist
     message: bytes
 
 
 class OPCUASource:
-    """Readings of the nodes of an OPC UA server, all of them polled at once.
+    """Readings of the nodes of an OPC UA server, which are polled together.
 
-    The address takes `nodes`, their ids with commas between them; `period`, seconds between polls;
-    `unchanged`, "skip" or "repeat", what becomes of a value whose source timestamp is that of the
-    poll before; `policy`, `mode`, `certificate`, `key`, `key_password` and `server_certificate`,
-    see docs/connectors/opcua.md.
+    A message has the fields of `READING_FIELDS`: the id of the node as it was given, its display
+    name, its value, a timestamp and the status code. The timestamp is that of the source, or else
+    that of the server, or else that of the poll. A value with a bad status is missing.
 
-    A message has the fields of `RECORD`: the node's id as it was given, its display name, value,
-    source timestamp (the server's, else that of the poll, where there is none), and status code.
-    A bad value is a missing one. With `unchanged="repeat"` the time is that of the poll.
+    The server delivers no reading twice, and what nobody polled is lost. The position is the time
+    of each node's last reading, in nanoseconds since 1970, by which a reading that was learned
+    already is recognised. Polls that could not be made in time are counted as missed.
 
-    The server gives nothing twice: what it held while nobody asked is gone. The position is the
-    time of each node's last reading, in nanoseconds since 1970, by which one that is still there
-    is not counted again. Polls that were not made in time count as missed.
+    Parameters
+    ----------
+    address, fields
+        The server, and which fields of a reading to use.
+    nodes
+        Ids of the nodes, separated by commas.
+    period
+        Seconds between polls.
+    unchanged
+        What to do with a reading whose timestamp is that of the last one: "skip" it, or "repeat"
+        it with the time of the poll.
+    policy, mode
+        How to secure the connection: one of `POLICIES`, or nothing, and one of `MODES`.
+    certificate, key, key_password
+        Files of our own certificate and its key, which a policy needs, and a password of the key.
+    server_certificate
+        File of the certificate that the server must have.
+
     """
 
-    def __init__(self, address: Address, fields: Fields, **options: Any):
-        given = OPTIONS | options
-        self.period: float = given["period"]
-        self.unchanged: str = given["unchanged"]
+    def __init__(
+        self,
+        address: Address,
+        fields: Fields,
+        nodes: str = "",
+        period: float = 1.0,
+        unchanged: str = "skip",
+        policy: str = "",
+        mode: str = MODES[0],
+        certificate: str = "",
+        key: str = "",
+        key_password: str = "",
+        server_certificate: str = "",
+    ):
+        self.period = period
+        self.unchanged = unchanged
+        self._policy = policy
+        self._mode = mode
+        self._key_password = key_password
+        self._files = {
+            "certificate": certificate, "key": key, "server_certificate": server_certificate
+        }  # fmt: skip
         self._missed = 0  # polls, since the last batch
-        self._nodes = [text for text in _BETWEEN.split(given["nodes"]) if text]
-        self._given = given
+        self._nodes = [text for text in _NODE_SEPARATOR.split(nodes) if text]
         self._address = address
         self._parser = Parser(fields)
         self._runner: asyncio.Runner | None = None
-        self._beat: float | None = None  # when the next poll is due, of time.monotonic
-        self._pending: deque[_Reading] = deque()
+        self._next_poll: float | None = None  # on the monotonic clock
+        self._arrived: deque[_Reading] = deque()
         self._polled = 0  # when, nanoseconds since 1970
-        self._times: dict[str, int] = {}  # of the nodes' last readings
-        self._absent: dict[str, str] = {}  # status of nodes that are not there
+        self._times: dict[str, int] = {}  # of each node's last reading
+        self._absent: dict[str, str] = {}  # status of nodes that do not exist
         self._check(fields)
-
-    def _check(self, fields: Fields) -> None:
-        address, given = self._address, self._given
-        if not self._nodes:
-            raise ParameterError(f"{address} names no nodes: add ?nodes=ns=2;s=NAME,...")
-        for node in self._nodes:
-            try:
-                ua.NodeId.from_string(node)
-            except (UaError, ValueError) as error:
-                raise ParameterError(f"{address}: {node!r} is no node id") from error
-            if self._nodes.count(node) > 1:
-                raise ParameterError(f"{address}: the node {node!r} stands twice")
-        if not 0 < self.period < float("inf"):
-            raise ParameterError(f"{address}: period must be above 0, got {self.period}")
-        for name, choices in [("unchanged", ("skip", "repeat")), ("mode", MODES)]:
-            if given[name] not in choices:
-                expected = " or ".join(choices)
-                raise ParameterError(f"{address}: {name} must be {expected}, got {given[name]!r}")
-        if given["policy"] not in ("", *POLICIES):
-            expected = ", ".join(POLICIES)
-            raise ParameterError(
-                f"{address}: policy must be of {expected}, not {given['policy']!r}"
-            )
-        if bool(given["policy"]) != bool(given["certificate"] and given["key"]):
-            raise ParameterError(f"{address}: policy, certificate and key go together")
-        for name in ("certificate", "key", "server_certificate"):
-            if given[name] and not Path(given[name]).is_file():
-                raise ParameterError(f"{address}: {name} is not there: {given[name]}")
-        for field in [fields.value, fields.key, fields.time, *fields.features, fields.sequence]:
-            if field is not None and field not in RECORD:
-                known = ", ".join(RECORD)
-                raise ParameterError(f"{address}: readings have no field {field!r}, only {known}")
 
     @classmethod
     def from_address(cls, address: Address, fields: Fields) -> Self:
-        """Make one; does not connect."""
-        return cls(address, fields, **address.options(**OPTIONS))
+        """Make a source; does not connect."""
+        return cls(address, fields, **address.options_for(cls))
 
     def open(self, position: Any) -> dict[str, int]:
-        """Connect; a position says which readings have been had.
+        """Connect; a position says which readings were learned already.
 
-        Without one every node has to be there, DataError if not.
+        Without a position every node must exist, or there is a DataError.
         """
         self.close()
         self._runner = asyncio.Runner()
@@ -142,26 +131,28 @@ class OPCUASource:
                 self._runner.run(self._connect())
             absent = [node for node, name in self._names.items() if not name]
             if position is None and absent:
-                raise DataError(f"{self._address}: the server has no node {absent[0]}")
+                raise DataError(
+                    f"{self._address}: the server has no node {absent[0]}; check nodes="
+                )
         except BaseException:
             self.close()
             raise
         self._times = dict(position or {})
-        if self._beat is None:
-            self._beat = time.monotonic()
+        if self._next_poll is None:
+            self._next_poll = time.monotonic()
         return dict(self._times)
 
-    def read(self, ticks: int, seconds: float) -> Batch | None:
-        """At most so many readings of a poll; waits so long for the next."""
+    def read(self, max_ticks: int, timeout: float) -> Batch | None:
+        """Return at most `max_ticks` readings of a poll; wait up to `timeout` seconds for one."""
         if self._runner is None:
             raise ConnectionError(f"{self._address} is not connected")
-        if not self._pending:
+        if not self._arrived:
             with self._errors():
-                self._pending.extend(self._runner.run(self._due(seconds)))
-        count = min(ticks, len(self._pending))
+                self._arrived.extend(self._runner.run(self._poll_when_due(timeout)))
+        count = min(max_ticks, len(self._arrived))
         if not count:
             return None
-        readings = [self._pending.popleft() for _ in range(count)]
+        readings = [self._arrived.popleft() for _ in range(count)]
         self._times |= {each.node: each.time for each in readings if each.time is not None}
         ids, messages = [each.id for each in readings], [each.message for each in readings]
         batch = self._parser.batch(ids, messages, self._polled, dict(self._times))
@@ -169,12 +160,12 @@ class OPCUASource:
         return replace(batch, missed=missed)
 
     def acknowledge(self, position: Any) -> None:
-        """The server keeps nothing for us."""
+        """Do nothing: the server does not keep readings."""
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Disconnect."""
         runner, self._runner = self._runner, None
-        self._pending.clear()
+        self._arrived.clear()
         self._absent.clear()
         if runner is not None:
             with suppress(Exception):
@@ -182,13 +173,42 @@ class OPCUASource:
             with suppress(Exception):
                 runner.close()
 
+    def _check(self, fields: Fields) -> None:
+        address = self._address
+        if not self._nodes:
+            raise ParameterError(f"{address} names no nodes: add ?nodes=ns=2;s=NAME,...")
+        for node in self._nodes:
+            try:
+                ua.NodeId.from_string(node)
+            except (UaError, ValueError) as error:
+                raise ParameterError(
+                    f"{address}: {node!r} is not a node id such as ns=2;s=NAME"
+                ) from error
+            if self._nodes.count(node) > 1:
+                raise ParameterError(f"{address}: the node {node!r} is given twice")
+        if not 0 < self.period < float("inf"):
+            raise ParameterError(f"{address}: period must be above 0, got {self.period}")
+        check_choice(address, "unchanged", self.unchanged, "skip", "repeat")
+        check_choice(address, "mode", self._mode, *MODES)
+        if self._policy:
+            check_choice(address, "policy", self._policy, *POLICIES)
+        if bool(self._policy) != bool(self._files["certificate"] and self._files["key"]):
+            raise ParameterError(f"{address}: give policy, certificate and key, or none of them")
+        for name, file in self._files.items():
+            if file and not Path(file).is_file():
+                raise ParameterError(f"{address}: the file of {name} does not exist: {file}")
+        for field in [fields.value, fields.key, fields.time, *fields.features, fields.sequence]:
+            if field is not None and field not in READING_FIELDS:
+                known = ", ".join(READING_FIELDS)
+                raise ParameterError(f"{address}: a reading has no field {field!r}, only {known}")
+
     @contextmanager
     def _errors(self, refusals: tuple[str, ...] = ()) -> Iterator[None]:
-        """What goes wrong, as the runner knows it."""
+        """Turn errors of the client into those that a run knows."""
         try:
             yield
         except OSError as error:
-            reason = str(error) or f"no answer within {SECONDS} s"
+            reason = str(error) or f"no answer within {TIMEOUT_SECONDS:g} s"
             raise ConnectionError(f"{self._address}: {reason}") from error
         except UaStatusCodeError as error:
             if type(error).__name__.startswith(refusals):
@@ -201,48 +221,53 @@ class OPCUASource:
         address = self._address
         host = f"[{address.host}]" if ":" in (address.host or "") else address.host or "localhost"
         url = f"opc.tcp://{host}:{address.port or 4840}/{address.path}"
-        self._client = client = Client(url, timeout=SECONDS, watchdog_intervall=SECONDS)
+        self._client = client = Client(
+            url, timeout=TIMEOUT_SECONDS, watchdog_intervall=TIMEOUT_SECONDS
+        )
         if address.user:
             client.set_user(address.user)
             client.set_password(address.password or "")
         await self._secure(client)
         await client.connect()
-        self._ids = [await self._id(node) for node in self._nodes]
+        self._ids = [await self._node_id(node) for node in self._nodes]
         await self._read_names()
 
     async def _secure(self, client: Client) -> None:
-        """Sign and encrypt, in the name that the certificate gives to this application."""
-        given = self._given
-        if not given["policy"]:
+        """Sign and encrypt, as the application that the certificate names."""
+        if not self._policy:
             return
-        found = Path(given["certificate"]).read_bytes()
+        found = Path(self._files["certificate"]).read_bytes()
         pem = b"-----BEGIN" in found
         try:
             load = x509.load_pem_x509_certificate if pem else x509.load_der_x509_certificate
             names = load(found).extensions.get_extension_for_class(x509.SubjectAlternativeName)
             names_of_uris = names.value.get_values_for_type(x509.UniformResourceIdentifier)
         except (ValueError, x509.ExtensionNotFound) as error:
-            raise ParameterError(f"{self._address}: the certificate: {error}") from error
+            raise ParameterError(
+                f"{self._address}: cannot use the certificate {self._files['certificate']}: {error}"
+            ) from error
         if names_of_uris:
             client.application_uri = names_of_uris[0]
         try:
             await client.set_security(
-                getattr(security_policies, f"SecurityPolicy{given['policy']}"),
-                given["certificate"],
-                given["key"],
-                given["key_password"] or None,
-                given["server_certificate"] or None,
-                getattr(ua.MessageSecurityMode, given["mode"]),
+                getattr(security_policies, f"SecurityPolicy{self._policy}"),
+                self._files["certificate"],
+                self._files["key"],
+                self._key_password or None,
+                self._files["server_certificate"] or None,
+                getattr(ua.MessageSecurityMode, self._mode),
             )
         except (ValueError, TypeError) as error:  # of the key, its password or a certificate
-            raise ParameterError(f"{self._address}: key or certificate: {error}") from error
+            raise ParameterError(
+                f"{self._address}: cannot use the key or a certificate: {error}"
+            ) from error
         except UaStatusCodeError:
             raise
         except UaError as error:  # no such endpoint
             raise ParameterError(f"{self._address}: {error}") from error
 
-    async def _id(self, node: str) -> ua.NodeId:
-        """The id by which the server knows a node now; the numbers of namespaces may change."""
+    async def _node_id(self, node: str) -> ua.NodeId:
+        """The id that the node has now; a namespace may get another number."""
         found = ua.NodeId.from_string(node)
         uri = getattr(found, "NamespaceUri", None)
         if not uri:
@@ -263,22 +288,22 @@ class OPCUASource:
     async def _values(self, attribute: AttributeIds) -> list[ua.DataValue]:
         return await self._client.uaclient.read_attributes(self._ids, attribute)
 
-    async def _due(self, seconds: float) -> list[_Reading]:
-        """The readings of the next poll that has some, if one is due within so many seconds."""
+    async def _poll_when_due(self, seconds: float) -> list[_Reading]:
+        """The readings of the next poll with new ones, if that is due within so many seconds."""
         end = time.monotonic() + seconds
-        assert self._beat is not None
-        while self._beat <= end:
-            await asyncio.sleep(max(0.0, self._beat - time.monotonic()))
+        assert self._next_poll is not None
+        while self._next_poll <= end:
+            await asyncio.sleep(max(0.0, self._next_poll - time.monotonic()))
             if readings := await self._poll():
                 return readings
         await asyncio.sleep(max(0.0, end - time.monotonic()))
         return []
 
     async def _poll(self) -> list[_Reading]:
-        assert self._beat is not None
-        late = int((time.monotonic() - self._beat) / self.period)
+        assert self._next_poll is not None
+        late = int((time.monotonic() - self._next_poll) / self.period)
         self._missed += late
-        self._beat += (late + 1) * self.period
+        self._next_poll += (late + 1) * self.period
         found = await self._values(AttributeIds.Value)
         self._polled = time.time_ns()
         there = [node for node, each in zip(self._nodes, found, strict=True) if _time(each)]
@@ -288,7 +313,7 @@ class OPCUASource:
         return [each for each in readings if each is not None]
 
     def _reading(self, node: str, found: ua.DataValue) -> _Reading | None:
-        """A reading; None if it has been had."""
+        """A reading, or None if it was read before."""
         status = found.StatusCode or ua.StatusCode()
         bad, moment = status.is_bad(), _time(found)
         record = {"node": node, "name": self._names[node], "status": status.value}

@@ -1,1 +1,5 @@
-"""Market data: Binance, Coinbase and Kraken, and other venues through ccxt."""
+"""Market data: Binance, Coinbase and Kraken directly, and other venues through ccxt.
+
+`venue` has what the three sources share, on a `websocket`; `fields` names the fields of all venues
+alike.
+"""

@@ -1,4 +1,4 @@
-"""Market data of any venue that ccxt knows: ccxt://binance/BTC/USDT,ETH/USDT?channel=trades.
+"""Any venue that ccxt knows: ccxt://binance/BTC/USDT,ETH/USDT?channel=trades.
 
 See docs/connectors/markets.md.
 """
@@ -13,18 +13,22 @@ from queue import Empty, Queue
 from typing import Any, NamedTuple, Self
 
 from streamlstm.errors import MissingPackageError, ParameterError
-from streamlstm.live import SHOWN, Address, Batch, Fields, Parser, Rejected
+from streamlstm.live import Address, Batch, Fields, Parser, Rejected
 
-from .fields import check, record
+from .fields import check_fields, record
 
 try:
-    ccxt: Any = importlib.import_module("ccxt.pro")  # by name, for mypy would read all of its 70 MB
+    ccxt: Any = importlib.import_module(
+        "ccxt.pro"
+    )  # an import statement would make mypy read 70 MB
 except ImportError as error:
-    raise MissingPackageError("ccxt needs: pip install streamlstm[ccxt]") from error
+    raise MissingPackageError(
+        "Market data through ccxt needs ccxt: pip install 'streamlstm[ccxt]'"
+    ) from error
 
-SECONDS = 30.0  # for the venue's markets to be loaded
-WAITING = 1 << 16  # ticks that may wait here before no more are taken
-PAUSE = 0.01  # seconds between looks for room
+TIMEOUT_SECONDS = 30.0  # for the venue to list its markets
+MAX_WAITING_TICKS = 1 << 16  # before no more are taken from ccxt
+FULL_QUEUE_PAUSE_SECONDS = 0.01  # between looks at a queue that is full
 _CHANNELS = {
     "trades": {
         "price": "price", "size": "amount", "side": "side", "time": "timestamp", "trade": "id",
@@ -41,19 +45,32 @@ _SIDES = {"buy": "1", "sell": "-1"}
 class _Tick(NamedTuple):
     symbol: str
     time: int  # milliseconds since 1970
-    name: str  # tells it from others of its symbol
+    name: str  # unique among ticks of the symbol at this time
     record: dict[str, str]
 
 
 class CCXTSource:
-    """Trades or tickers as ccxt has them, each at most once.
+    """Trades or tickers from ccxt, each at most once.
 
-    A tick has an id, SYMBOL-NAME, where the name is that of the trade, or the time of the ticker.
-    The position is the last time of each symbol with the names at that time: what is older, or has
-    such a name, is passed over, and counted in `repeated`. What is missing cannot be known, for
-    names of trades need not be consecutive.
+    The id of a tick is SYMBOL-NAME, where the name is the id of the trade, or the time of the
+    ticker. The position is the last time of each symbol, with the names at that time. Ticks that
+    are older, or have such a name, are skipped. Missing ticks cannot be counted, since the ids of
+    trades need not be consecutive.
 
-    A thread of its own runs ccxt, so that connections are kept while a model learns.
+    ccxt runs in a thread of its own, so that connections stay alive while a model learns.
+
+    Parameters
+    ----------
+    address, fields
+        The venue and symbols, and which fields of the ticks to use.
+    channel
+        "trades" or "ticker".
+
+    Attributes
+    ----------
+    repeated
+        How many ticks came again and were skipped.
+
     """
 
     def __init__(self, address: Address, fields: Fields, channel: str = "trades"):
@@ -61,11 +78,13 @@ class CCXTSource:
         self.channel = channel
         self.repeated = 0
         self._address = address
-        check(address, fields, self.symbols, channel, _CHANNELS)
+        check_fields(address, fields, self.symbols, channel, _CHANNELS)
         if address.host not in ccxt.exchanges:
-            raise ParameterError(f"{address}: ccxt streams nothing from {address.host!r}")
+            raise ParameterError(
+                f"{address}: ccxt has no streams of {address.host!r}; see ccxt.pro.exchanges"
+            )
         self._parser = Parser(fields)
-        self._waiting: Queue[_Tick | Rejected | Exception] = Queue()
+        self._arrived: Queue[_Tick | Rejected | Exception] = Queue()
         self._last: dict[str, list[Any]] = {}
         self._lost: Exception | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -75,43 +94,43 @@ class CCXTSource:
 
     @classmethod
     def from_address(cls, address: Address, fields: Fields) -> Self:
-        """Make one; does not connect."""
-        return cls(address, fields, **address.options(channel="trades"))
+        """Make a source; does not connect."""
+        return cls(address, fields, **address.options_for(cls))
 
     def open(self, position: Any) -> dict[str, list[Any]]:
-        """Load the venue's markets and subscribe; ParameterError if it has no such symbol."""
+        """Connect and subscribe; ParameterError if the venue has no such symbol."""
         self.close()
         self._last = dict(position or {})
         self._lost = None
-        self._waiting = Queue(WAITING)
+        self._arrived = Queue(MAX_WAITING_TICKS)
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(self._failed)
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         try:
-            asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result(SECONDS)
+            asyncio.run_coroutine_threadsafe(self._connect(), self._loop).result(TIMEOUT_SECONDS)
         except ParameterError:
             raise
         except Exception as error:
-            raise self._as_ours(error) from error
+            raise self._translated(error) from error
         return dict(self._last)
 
-    def read(self, ticks: int, seconds: float) -> Batch | None:
-        """What has arrived, at most so many ticks; waits so long for the first."""
+    def read(self, max_ticks: int, timeout: float) -> Batch | None:
+        """Return at most `max_ticks` ticks; wait up to `timeout` seconds for the first."""
         if self._loop is None:
             raise ConnectionError(f"{self._address} is not connected")
-        end = time.monotonic() + seconds
+        end = time.monotonic() + timeout
         ids: list[str] = []
         records: list[dict[str, str]] = []
         rejected: list[Rejected] = []
-        while len(ids) + len(rejected) < ticks:
+        while len(ids) + len(rejected) < max_ticks:
             try:
                 wait = 0 if ids or rejected or self._lost else end - time.monotonic()
-                found = self._waiting.get(timeout=wait) if wait > 0 else self._waiting.get_nowait()
+                found = self._arrived.get(timeout=wait) if wait > 0 else self._arrived.get_nowait()
             except Empty:
                 break
             if isinstance(found, Exception):
-                self._lost = found  # once what has come beside it is read
+                self._lost = found  # raised once everything before it is read
                 continue
             if isinstance(found, Rejected):
                 rejected.append(found)
@@ -123,32 +142,32 @@ class CCXTSource:
             batch = self._parser.batch(ids, records, time.time_ns(), position)
             return replace(batch, rejected=(*rejected, *batch.rejected))
         if self._lost is not None:
-            raise self._as_ours(self._lost) from self._lost
+            raise self._translated(self._lost) from self._lost
         return None
 
     def acknowledge(self, position: Any) -> None:
-        """Nothing: a venue remembers no reader."""
+        """Do nothing: a venue does not remember its readers."""
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Disconnect."""
         loop, self._loop = self._loop, None
         if loop is None:
             return
         with suppress(Exception):
-            asyncio.run_coroutine_threadsafe(self._end(), loop).result(SECONDS)
+            asyncio.run_coroutine_threadsafe(self._disconnect(), loop).result(TIMEOUT_SECONDS)
         loop.call_soon_threadsafe(loop.stop)
         self._thread.join()
         loop.close()
 
-    async def _begin(self) -> None:
+    async def _connect(self) -> None:
         self._exchange = getattr(ccxt, self._address.host or "")()
         await self._exchange.load_markets()
         for symbol in self.symbols:
             if symbol not in self._exchange.markets:
-                raise ParameterError(f"{self._address}: there is no symbol {symbol!r}")
+                raise ParameterError(f"{self._address}: the venue has no symbol {symbol!r}")
         self._tasks = [asyncio.create_task(self._watch(symbol)) for symbol in self.symbols]
 
-    async def _end(self) -> None:
+    async def _disconnect(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -156,7 +175,7 @@ class CCXTSource:
         await self._exchange.close()
 
     async def _watch(self, symbol: str) -> None:
-        """Put what comes of a symbol in the row, until an error with one of them."""
+        """Queue what arrives of a symbol, until there is an error with any symbol."""
         exchange = self._exchange
         try:
             while self._lost is None:
@@ -166,24 +185,23 @@ class CCXTSource:
                     entries = [await exchange.watch_ticker(symbol)]
                 for entry in entries:
                     await self._put(self._tick(symbol, entry))
-        except Exception as error:  # what ccxt makes of a bad message may be any
+        except Exception as error:  # ccxt may raise anything upon a bad message
             await self._put(error)
 
     def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A bad message may end what ccxt receives with, without `_watch` being told."""
+        """Queue an error of a task of ccxt that ends without an error in `_watch`."""
         if (error := context.get("exception")) is not None:
             self._tasks.append(loop.create_task(self._put(error)))
 
     async def _put(self, found: _Tick | Rejected | Exception) -> None:
-        while self._waiting.full():
-            await asyncio.sleep(PAUSE)
-        self._waiting.put_nowait(found)
+        while self._arrived.full():
+            await asyncio.sleep(FULL_QUEUE_PAUSE_SECONDS)
+        self._arrived.put_nowait(found)
 
     def _tick(self, symbol: str, entry: dict[str, Any]) -> _Tick | Rejected:
         moment = entry["timestamp"]
         if type(moment) is not int:
-            text = str(entry)
-            return Rejected(symbol, "timestamp: missing", text[:SHOWN], len(text))
+            return Rejected.of(symbol, "timestamp: missing", str(entry).encode())
         name = str(entry.get("id") or moment)
         return _Tick(symbol, moment, name, record(symbol, entry, _CHANNELS[self.channel], _SIDES))
 
@@ -196,8 +214,8 @@ class CCXTSource:
         self._last[tick.symbol] = [tick.time, names]
         return True
 
-    def _as_ours(self, error: Exception) -> Exception:
-        """An error as the runner knows it."""
+    def _translated(self, error: Exception) -> Exception:
+        """An error as one that a run knows."""
         refused = isinstance(error, ccxt.BaseError) and not isinstance(error, ccxt.NetworkError)
         kind = ParameterError if refused else ConnectionError
         return kind(f"{self._address}: {type(error).__name__}: {error}")

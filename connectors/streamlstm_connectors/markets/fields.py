@@ -1,4 +1,4 @@
-"""Fields of market data: how venues call them, and whether a run names any that are not there."""
+"""Fields of market data under the same names for every venue."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -7,19 +7,22 @@ from streamlstm.errors import ParameterError
 from streamlstm.live import Address, Fields
 
 
-def check(
+def check_fields(
     address: Address,
     fields: Fields,
     symbols: Sequence[str],
     channel: str,
     channels: Mapping[str, Collection[str]],
 ) -> None:
-    """Raise ParameterError for what cannot be had: channels are names of fields by name."""
+    """Raise a ParameterError if a source cannot have these symbols, channel or fields.
+
+    channels: by name, the fields that each of them has.
+    """
     if not any(symbols):
-        raise ParameterError(f"{address} names no symbol")
+        raise ParameterError(f"{address} names no symbol: add /SYMBOL,SYMBOL")
     if channel not in channels:
         known = ", ".join(channels)
-        raise ParameterError(f"{address}: {channel!r} is no channel; known are {known}")
+        raise ParameterError(f"{address} has the unknown channel {channel!r}; known are {known}")
     has = ["symbol", *channels[channel]]
     for name in (fields.value, fields.key, fields.time, *fields.features, fields.sequence):
         if name is not None and name not in has:
@@ -27,9 +30,9 @@ def check(
                 f"{address}: the channel {channel} has no field {name!r}; it has {', '.join(has)}"
             )
     if "symbol" in (fields.value, fields.time, *fields.features, fields.sequence):
-        raise ParameterError(f"{address}: symbol may be the key only")
+        raise ParameterError(f"{address}: symbol is text and can only be the key")
     if len(symbols) > 1 and fields.key is None:
-        raise ParameterError(f"{address} has several symbols: let the key be symbol")
+        raise ParameterError(f"{address} has several symbols: set the key to symbol")
 
 
 def record(
@@ -38,10 +41,10 @@ def record(
     names: Mapping[str, str],
     sides: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Fields as text, by our names; missing ones are empty.
+    """Return the fields of a venue's entry as text, by our names; null becomes empty text.
 
-    names: the venue's for each of ours. sides: "1" if a buyer took an offer, "-1" if a seller a
-    bid, for what the venue says.
+    names: the venue's name of each of our fields. sides: what the venue's words for the side of a
+    trade mean: "1" if a buyer accepted an offer, "-1" if a seller accepted a bid.
     """
     found = {"symbol": symbol}
     for name, theirs in names.items():

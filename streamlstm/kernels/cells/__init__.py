@@ -1,18 +1,19 @@
-"""The cells there are, and what the file of each has to offer.
+"""The cells, and what the file of each defines.
 
-A network is compiled for its cell: a value of the cell's type, `LSTM()` and the like, goes with its
-views, and the functions below stand for those of that name in the cell's file. A new cell is a file
-with these functions and a line in CELLS.
+A network is compiled for its cell: the cell is the first argument of the functions below, which
+stand for the functions of that name in the cell's file. A new cell is a file with these functions
+and a line in CELLS.
 
-Each file begins with
+Each file defines, in the order of NAMES,
 
-    CELL     an instance of the cell's type, a named tuple of `states`, the number of vectors of H
-             values that the cell carries on; the first is its output h
-    FORWARD  the learning rule of its `trace_gradient`, "rtrl" or "snap1"; "" if none
+    CELL     an instance of the cell's type, a named tuple of `states`: the number of vectors of H
+             values in the cell's state, the first of which is its output h
+    FORWARD  the learning rule of its `trace_gradient`, "rtrl" or "snap1"; "" if it has none
 
-and defines named tuples of views as it likes. What the rest relies on: among a layer's weights is
-`w`, whose last I rows belong to the inputs; new inputs append rows. Letters as everywhere: T rows
-of the tape, I inputs of the layer, H hidden.
+and the functions; those of FORWARD_NAMES only with such a rule. The named tuples of views are its
+own, with one exception: a layer's weights have a matrix `w` whose last I rows belong to the inputs,
+so that new inputs append rows. Letters as everywhere: T rows of the tape, I inputs of the layer, H
+hidden.
 """
 
 from ..jit import jit_choice
@@ -26,12 +27,28 @@ CELLS = {
     "elstm": elstm,
 }
 
+NAMES = (
+    "CELL",
+    "FORWARD",
+    "matrices_size",
+    "weights_size",
+    "weights_of",
+    "tape_size",
+    "tape_of",
+    "work_size",
+    "work_of",
+    "step",
+    "backward",
+    "initialise",
+)
+FORWARD_NAMES = ("traces_size", "traces_of", "trace_step", "trace_gradient")
+
 by_cell = jit_choice(lambda: {type(file.CELL): file for file in CELLS.values()})
 
 
 @by_cell
 def matrices_size(cell, I, H):
-    """How many values at the beginning of a layer's weights belong to matrices: these decay."""
+    """Length of the matrices, the first of a layer's weights, which weight decay shrinks."""
 
 
 @by_cell
@@ -41,7 +58,7 @@ def weights_size(cell, I, H):
 
 @by_cell
 def weights_of(cell, buffer, start, I, H):
-    """A layer's weights, or gradients of them, from `start` on in a flat buffer."""
+    """Open a layer's weights, or their gradients, from `start` on in a flat buffer."""
 
 
 @by_cell
@@ -51,7 +68,7 @@ def tape_size(cell, I, H, T):
 
 @by_cell
 def tape_of(cell, buffer, start, I, H, T):
-    """A tape: what the backward pass needs of T ticks. A ring, one row a tick."""
+    """Open a tape: a ring of what the backward pass needs of T ticks, a row a tick."""
 
 
 @by_cell
@@ -61,14 +78,14 @@ def work_size(cell, I, H, T):
 
 @by_cell
 def work_of(cell, buffer, start, I, H, T):
-    """The work space of `backward`."""
+    """Open the work space of `backward`."""
 
 
 @by_cell
 def step(cell, state, tape, t, x, weights):
     """Advance the state by one tick and write row t of the tape.
 
-    state: (states, H), its first row the output h; x: (I,).
+    state: (states, H), the first row is the output h; x: (I,).
     """
 
 
@@ -76,36 +93,36 @@ def step(cell, state, tape, t, x, weights):
 def backward(cell, grads, d_xs, work, d_hs, tape, weights, newest, steps):
     """Back-propagate through the last `steps` ticks of the tape, the last of them in row `newest`.
 
-    grads: the layer's gradients, overwritten; d_xs: (T, I) gradients of the inputs, rows of these
-    ticks overwritten, or (0, 0) if they are of no interest; d_hs: (T, H) gradient that the loss
-    sends directly into each tick's output.
+    grads: the layer's gradients, overwritten; d_xs: (T, I) gradients of the inputs, overwritten in
+    the rows of these ticks, or (0, 0) if not needed; d_hs: (T, H) gradients of the loss with
+    respect to each tick's output, without those through later ticks.
     """
 
 
 @by_cell
 def initialise(cell, weights):
-    """Set what does not start at a random number (matrices) or zero (vectors). Python only."""
+    """Set weights that start neither random (matrices) nor zero (vectors). Python only."""
 
 
 @by_cell
 def traces_size(cell, I, H):
-    """Length of the traces: what `trace_step` carries on."""
+    """Length of the traces that `trace_step` updates."""
 
 
 @by_cell
 def traces_of(cell, buffer, start, I, H):
-    """The traces: derivatives of the state with respect to the weights, and work space."""
+    """Open the traces: derivatives of the state with respect to the weights, and work space."""
 
 
 @by_cell
 def trace_step(cell, traces, tape, weights):
-    """Carry the traces on by the tick in row 0 of the tape, which `step` has just written."""
+    """Advance the traces by the tick in row 0 of the tape, which `step` has just written."""
 
 
 @by_cell
 def trace_gradient(cell, grads, d_x, traces, work, d_h, tape, weights):
     """Add the gradient of the newest tick's loss to `grads`.
 
-    d_x: (I,) gradient of the tick's inputs, overwritten, or (0,) if it is of no interest; d_h: (H,)
-    gradient of the newest output.
+    d_x: (I,) gradient of the tick's inputs, overwritten, or (0,) if not needed; d_h: (H,) gradient
+    of the newest output.
     """

@@ -1,4 +1,4 @@
-"""eLSTM, which learns in real time (Irie, Gopalakrishnan & Schmidhuber 2023).
+"""eLSTM, a cell for real-time recurrent learning (Irie, Gopalakrishnan & Schmidhuber 2023).
 
     f = sigmoid(x w_f + r_f c_prev + b_f)     forget gate
     z = tanh(x w_z + r_z c_prev + b_z)        candidate
@@ -6,11 +6,11 @@
     o = sigmoid(x w_o + c w_c + b_o)          output gate
     h = o c                                   output
 
-r is element-wise: a unit's cell depends on its own past only, so that the derivatives of c with
-respect to all weights of f and z, the traces, are a number for each weight, and carrying them
-forward, real-time recurrent learning, is exact and costs no more than the step itself. The output
-gate sees every cell, but nothing comes back from it. Letters as in docs/maths.md: T rows, I inputs,
-H hidden.
+r is element-wise: the cell state of a unit depends on its own past only. So the traces, the
+derivatives of c with respect to the weights of f and z, are one number a weight. Updating them from
+tick to tick, real-time recurrent learning, is exact and costs no more than the step itself. The
+output gate reads all cell states, but no cell reads the output. Letters as in docs/maths.md: T
+rows, I inputs, H hidden.
 """
 
 from typing import NamedTuple
@@ -19,22 +19,22 @@ import numpy as np
 
 from ..jit import jit, jit_part
 from ..linear import (
-    add_by_traces,
+    add_trace_gradient,
     affine,
-    carried,
     clear,
     copy,
     input_gradients,
+    next_trace,
     outer_sum,
     rows_dot,
 )
 from ..scalar import ONE, sigmoid, tanh
 from ..vector import LANES, last, load, load2, splat, store, store2
-from ..views import matrix, room, row
+from ..views import matrix, padded, row
 
 
 class ELSTM(NamedTuple):
-    """What a network of these cells is compiled for."""
+    """The cell as a type, which kernels are compiled for."""
 
     states: int = 2  # h, c
 
@@ -45,7 +45,7 @@ FORWARD = "rtrl"
 
 @jit_part
 def activate(a_f, a_z, c_prev, r_f, r_z):
-    """f, z and c, of float32 numbers or of vectors."""
+    """f, z and c, of float32 numbers or vectors."""
     f, z = sigmoid(a_f + r_f * c_prev), tanh(a_z + r_z * c_prev)
     return f, z, f * c_prev + (ONE - f) * z
 
@@ -95,11 +95,10 @@ def elstm_backward(
     """Back-propagate through the last `steps` ticks of the tape.
 
     d_w: (I, 3H), d_w_c: (H, H), d_r: (2H,) and d_b: (3H,) weight gradients, overwritten.
-    d_zs: (T, 3H) pre-activation gradients, one row a tick, and d_os: (T, H) those of o once more,
+    d_zs: (T, 3H) pre-activation gradients, a row a tick, and d_os: (T, H) a copy of those of o,
     overwritten; d_o_c: (H,) work space.
-    d_c: (H,) gradient with respect to the cell state after the newest tick on entry, work space
-    afterwards.
-    d_hs: (T, H) gradient that the loss sends directly into each tick's output.
+    d_c: (H,) gradient of the cell state after the newest tick on entry, then work space.
+    d_hs: (T, H) gradients of the loss of each tick's output, see `cells.backward`.
     steps: at most T; a tape that is not full holds its ticks in rows 0 .. steps-1.
     """
     T, H = cs.shape
@@ -129,12 +128,12 @@ def elstm_backward(
             d_r[H + j] += d_cj * by_z * c_prev
             d_c[j] = d_cj * by_c
     outer_sum(d_w, d_b, xs[:steps], d_zs[:steps])
-    outer_sum(d_w_c, d_o_c, cs[:steps], d_os[:steps])  # d_o_c: the bias gradient, known already
+    outer_sum(d_w_c, d_o_c, cs[:steps], d_os[:steps])  # its bias gradient is known already
 
 
 @jit
 def output_gradients(d_o, d_c, d_h, gates, c, w_c):
-    """From a tick's output back to the pre-activation of o, (H,), and to c, (H,)."""
+    """Gradients of the pre-activation of o, (H,), and of c, (H,), from that of a tick's output."""
     H = c.size
     whole = H - H % LANES
     for j in range(0, whole, LANES):
@@ -149,7 +148,7 @@ def output_gradients(d_o, d_c, d_h, gates, c, w_c):
 
 
 class Weights(NamedTuple):
-    """Of one layer."""
+    """Weights of a layer."""
 
     w: np.ndarray  # (I, 3H) f, z, o of x
     w_c: np.ndarray  # (H, H) o of c
@@ -159,31 +158,31 @@ class Weights(NamedTuple):
 
 @jit_part
 def matrices_size(cell, I, H):
-    """See `cells`, as for everything below."""
-    return room(I * 3 * H) + room(H * H)
+    """See `cells`, also for the functions below."""
+    return padded(I * 3 * H) + padded(H * H)
 
 
 @jit_part
 def weights_size(cell, I, H):
     """Length of `Weights`."""
-    return matrices_size(cell, I, H) + room(2 * H) + room(3 * H)
+    return matrices_size(cell, I, H) + padded(2 * H) + padded(3 * H)
 
 
 @jit_part
 def weights_of(cell, buffer, start, I, H):
     """Open `Weights`."""
-    w_c = start + room(I * 3 * H)
+    w_c = start + padded(I * 3 * H)
     r = start + matrices_size(cell, I, H)
     return Weights(
         matrix(buffer, start, I, 3 * H),
         matrix(buffer, w_c, H, H),
         row(buffer, r, 2 * H),
-        row(buffer, r + room(2 * H), 3 * H),
+        row(buffer, r + padded(2 * H), 3 * H),
     )
 
 
 class Tape(NamedTuple):
-    """Of one layer."""
+    """Tape of a layer."""
 
     xs: np.ndarray  # (T, I)
     gates: np.ndarray  # (T, 3H)
@@ -194,24 +193,24 @@ class Tape(NamedTuple):
 @jit_part
 def tape_size(cell, I, H, T):
     """Length of a `Tape`."""
-    return room(T * I) + room(T * 3 * H) + 2 * room(T * H)
+    return padded(T * I) + padded(T * 3 * H) + 2 * padded(T * H)
 
 
 @jit_part
 def tape_of(cell, buffer, start, I, H, T):
     """Open a `Tape`."""
-    gates = start + room(T * I)
-    c_prevs = gates + room(T * 3 * H)
+    gates = start + padded(T * I)
+    c_prevs = gates + padded(T * 3 * H)
     return Tape(
         matrix(buffer, start, T, I),
         matrix(buffer, gates, T, 3 * H),
         matrix(buffer, c_prevs, T, H),
-        matrix(buffer, c_prevs + room(T * H), T, H),
+        matrix(buffer, c_prevs + padded(T * H), T, H),
     )
 
 
 class Work(NamedTuple):
-    """Of a backward pass."""
+    """Work space of `backward`."""
 
     d_zs: np.ndarray  # (T, 3H)
     d_os: np.ndarray  # (T, H)
@@ -222,25 +221,25 @@ class Work(NamedTuple):
 @jit_part
 def work_size(cell, I, H, T):
     """Length of `Work`."""
-    return room(T * 3 * H) + room(T * H) + 2 * room(H)
+    return padded(T * 3 * H) + padded(T * H) + 2 * padded(H)
 
 
 @jit_part
 def work_of(cell, buffer, start, I, H, T):
     """Open `Work`."""
-    d_os = start + room(T * 3 * H)
-    d_c = d_os + room(T * H)
+    d_os = start + padded(T * 3 * H)
+    d_c = d_os + padded(T * H)
     return Work(
         matrix(buffer, start, T, 3 * H),
         matrix(buffer, d_os, T, H),
         row(buffer, d_c, H),
-        row(buffer, d_c + room(H), H),
+        row(buffer, d_c + padded(H), H),
     )
 
 
 @jit_part
 def step(cell, state, tape, t, x, weights):
-    """One tick."""
+    """See `cells`."""
     h, c = state[0], state[1]
     copy(tape.xs[t], x)
     copy(tape.c_prevs[t], c)
@@ -253,7 +252,7 @@ def step(cell, state, tape, t, x, weights):
 
 @jit_part
 def backward(cell, grads, d_xs, work, d_hs, tape, weights, newest, steps):
-    """Through the last `steps` ticks."""
+    """See `cells`."""
     clear(work.d_c)
     elstm_backward(
         grads.w, grads.w_c, grads.r, grads.b, work.d_zs, work.d_os, work.d_c, work.d_o_c, d_hs,
@@ -264,16 +263,16 @@ def backward(cell, grads, d_xs, work, d_hs, tape, weights, newest, steps):
 
 
 def initialise(cell, weights):
-    """Forget gates that begin with memories of 2 to 56 ticks, 1 + exp(b), a different one each.
+    """Let the forget gates remember 2 to 56 ticks, 1 + exp(b), each unit for another time.
 
-    As Tallec & Ollivier (2018) draw them, but evenly spaced: the same weights from any seed.
+    As in Tallec & Ollivier (2018), but evenly spaced, not random: the same weights for any seed.
     """
     H = weights.w_c.shape[0]
     weights.b[:H] = np.linspace(0.0, 4.0, H)
 
 
 class Traces(NamedTuple):
-    """Derivatives of c with respect to the weights of f and z, one for each weight."""
+    """Derivatives of c with respect to the weights of f and z."""
 
     w: np.ndarray  # (I, 2H)
     r: np.ndarray  # (2H,)
@@ -283,23 +282,25 @@ class Traces(NamedTuple):
 @jit_part
 def traces_size(cell, I, H):
     """Length of `Traces`."""
-    return room(I * 2 * H) + 2 * room(2 * H)
+    return padded(I * 2 * H) + 2 * padded(2 * H)
 
 
 @jit_part
 def traces_of(cell, buffer, start, I, H):
     """Open `Traces`."""
-    r = start + room(I * 2 * H)
+    r = start + padded(I * 2 * H)
     return Traces(
-        matrix(buffer, start, I, 2 * H), row(buffer, r, 2 * H), row(buffer, r + room(2 * H), 2 * H)
+        matrix(buffer, start, I, 2 * H),
+        row(buffer, r, 2 * H),
+        row(buffer, r + padded(2 * H), 2 * H),
     )
 
 
 @jit
 def elstm_trace_step(s_w, s_r, s_b, x, gates, c_prev, r):
-    """Traces of the next cell: what the last one hands on, and this tick's own part.
+    """Advance the traces of c by one tick.
 
-    s_w: (I, 2H), s_r, s_b: (2H,) traces, updated in place; the rest as for `elstm_step`.
+    s_w: (I, 2H), s_r, s_b: (2H,) traces, updated in place; the others as in `elstm_step`.
     """
     I, H = x.size, c_prev.size
     whole = H - H % LANES
@@ -308,25 +309,25 @@ def elstm_trace_step(s_w, s_r, s_b, x, gates, c_prev, r):
         by_f, by_z, by_c = slopes(load(gates, j), load(gates, k), cj, load(r, j), load(r, k))
         for i in range(I):
             xi = splat(x[i])
-            store2(s_w, i, j, carried(by_c, load2(s_w, i, j), by_f * xi))
-            store2(s_w, i, k, carried(by_c, load2(s_w, i, k), by_z * xi))
-        store(s_r, j, carried(by_c, load(s_r, j), by_f * cj))
-        store(s_r, k, carried(by_c, load(s_r, k), by_z * cj))
-        store(s_b, j, carried(by_c, load(s_b, j), by_f))
-        store(s_b, k, carried(by_c, load(s_b, k), by_z))
+            store2(s_w, i, j, next_trace(by_c, load2(s_w, i, j), by_f * xi))
+            store2(s_w, i, k, next_trace(by_c, load2(s_w, i, k), by_z * xi))
+        store(s_r, j, next_trace(by_c, load(s_r, j), by_f * cj))
+        store(s_r, k, next_trace(by_c, load(s_r, k), by_z * cj))
+        store(s_b, j, next_trace(by_c, load(s_b, j), by_f))
+        store(s_b, k, next_trace(by_c, load(s_b, k), by_z))
     for j in range(whole, H):
         k, cj = H + j, c_prev[j]
         by_f, by_z, by_c = slopes(gates[j], gates[k], cj, r[j], r[k])
         for i in range(I):
-            s_w[i, j] = carried(by_c, s_w[i, j], by_f * x[i])
-            s_w[i, k] = carried(by_c, s_w[i, k], by_z * x[i])
-        s_r[j], s_r[k] = carried(by_c, s_r[j], by_f * cj), carried(by_c, s_r[k], by_z * cj)
-        s_b[j], s_b[k] = carried(by_c, s_b[j], by_f), carried(by_c, s_b[k], by_z)
+            s_w[i, j] = next_trace(by_c, s_w[i, j], by_f * x[i])
+            s_w[i, k] = next_trace(by_c, s_w[i, k], by_z * x[i])
+        s_r[j], s_r[k] = next_trace(by_c, s_r[j], by_f * cj), next_trace(by_c, s_r[k], by_z * cj)
+        s_b[j], s_b[k] = next_trace(by_c, s_b[j], by_f), next_trace(by_c, s_b[k], by_z)
 
 
 @jit_part
 def trace_step(cell, traces, tape, weights):
-    """One tick of the traces."""
+    """See `cells`."""
     elstm_trace_step(
         traces.w, traces.r, traces.b, tape.xs[0], tape.gates[0], tape.c_prevs[0], weights.r
     )
@@ -358,14 +359,14 @@ def add_outer_product(d_w, n, x, z):
 
 @jit_part
 def trace_gradient(cell, grads, d_x, traces, work, d_h, tape, weights):
-    """Through this tick to c and o, and on to the weights: of f and z by their traces."""
+    """Through this tick to c and o; the traces lead from c to the weights of f and z."""
     H = d_h.size
     x, gates, c_prev, c = tape.xs[0], tape.gates[0], tape.c_prevs[0], tape.cs[0]
     d_o, d_c, r = work.d_os[0], work.d_c, weights.r
     output_gradients(d_o, d_c, d_h, gates, c, weights.w_c)
-    add_by_traces(grads.w, traces.w, d_c)
-    add_by_traces(matrix(grads.r, 0, 1, 2 * H), matrix(traces.r, 0, 1, 2 * H), d_c)
-    add_by_traces(matrix(grads.b, 0, 1, 3 * H), matrix(traces.b, 0, 1, 2 * H), d_c)
+    add_trace_gradient(grads.w, traces.w, d_c)
+    add_trace_gradient(matrix(grads.r, 0, 1, 2 * H), matrix(traces.r, 0, 1, 2 * H), d_c)
+    add_trace_gradient(matrix(grads.b, 0, 1, 3 * H), matrix(traces.b, 0, 1, 2 * H), d_c)
     add_outer_product(grads.w, 2 * H, x, d_o)
     add_outer_product(grads.w_c, 0, c, d_o)
     for j in range(H):

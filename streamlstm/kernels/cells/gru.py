@@ -1,13 +1,13 @@
 """Gated recurrent unit (Cho et al. 2014), reset after the product, as in PyTorch and Keras.
 
     r, z = sigmoid([h_prev, x] w_rz + b_rz)     reset and update gate
-    q    = h_prev w_hn + b_hn                   what the past says
+    q    = h_prev w_hn + b_hn                   contribution of the past
     n    = tanh(x w_xn + b_xn + r q)            candidate
     h    = (1 - z) n + z h_prev                 output
 
-A tape keeps what the backward pass needs, one row a tick, and is a ring: row `newest` is the
-last tick, row `newest - 1` (modulo the number of rows) the one before. Letters as in docs/maths.md:
-T rows, I inputs, H hidden. Columns of w are r, z, n, and b is b_r, b_z, b_xn, b_hn.
+A tape is a ring of what the backward pass needs, a row a tick: row `newest` is the last tick, row
+`newest - 1` (modulo the number of rows) the one before. The columns of w are r, z, n; b is b_r,
+b_z, b_xn, b_hn. Letters as in docs/maths.md: T rows, I inputs, H hidden.
 """
 
 from typing import NamedTuple
@@ -16,23 +16,23 @@ import numpy as np
 
 from ..jit import jit, jit_part
 from ..linear import (
-    add_by_traces,
+    add_trace_gradient,
     affine,
-    carried,
     clear,
     copy,
-    diagonals,
     input_gradients,
+    next_trace,
     outer_sum_columns,
+    own_weights,
     rows_dot,
 )
 from ..scalar import ONE, sigmoid, tanh
 from ..vector import LANES, load, load2, splat, store, store2
-from ..views import matrix, room, row
+from ..views import matrix, padded, row
 
 
 class GRU(NamedTuple):
-    """What a network of these cells is compiled for."""
+    """The cell as a type, which kernels are compiled for."""
 
     states: int = 1  # h
 
@@ -43,7 +43,7 @@ FORWARD = "snap1"
 
 @jit_part
 def activate(z_r, z_z, q, z_n, h_prev):
-    """Gates, candidate and output, of float32 numbers or of vectors."""
+    """Gates, candidate and output, of float32 numbers or vectors."""
     r, z = sigmoid(z_r), sigmoid(z_z)
     n = tanh(z_n + r * q)
     return r, z, n, n + z * (h_prev - n)
@@ -53,7 +53,7 @@ def activate(z_r, z_z, q, z_n, h_prev):
 def activate_backward(d_h, r, z, q, n, h_prev):
     """Gradients of the pre-activations r and z, of q, of the pre-activation n and of h_prev.
 
-    That of h_prev is what comes past the gates, not through them.
+    The gradient of h_prev leaves out what comes through the gates.
     """
     d_n = d_h * (ONE - z) * (ONE - n * n)
     return d_n * q * r * (ONE - r), d_h * (h_prev - n) * z * (ONE - z), d_n * r, d_n, d_h * z
@@ -111,14 +111,14 @@ def gru_backward(d_w, d_b, d_zs, d_bh, d_h, d_u, d_hs, h_prevs, inputs, gates, w
     d_w: (H + I, 3H) and d_b: (4H,) weight gradients, overwritten.
     d_zs: (T, 4H) gradients of r, z, q and n before activation, one row a tick, overwritten.
     d_bh: (3H,) and d_u: (H,) work space.
-    d_h: (H,) gradient with respect to the state after the newest tick on entry, and before the
-    oldest tick on return.
-    d_hs: (T, H) gradient that the loss sends directly into each tick's output.
+    d_h: (H,) gradient of the state after the newest tick on entry, of the state before the oldest
+    tick on return.
+    d_hs: (T, H) gradients of the loss of each tick's output, see `cells.backward`.
     steps: at most T; a tape that is not full holds its ticks in rows 0 .. steps-1.
     """
     T, H = h_prevs.shape
     whole = H - H % LANES
-    clear(d_u)  # what comes through the gates; d_h is the rest
+    clear(d_u)  # gradient of h through the gates; d_h is the rest
     for k in range(steps):
         t = (newest - k + T) % T
         for j in range(0, whole, LANES):
@@ -156,7 +156,7 @@ def gru_backward(d_w, d_b, d_zs, d_bh, d_h, d_u, d_hs, h_prevs, inputs, gates, w
 
 
 class Weights(NamedTuple):
-    """Of one layer."""
+    """Weights of a layer."""
 
     w: np.ndarray  # (H + I, 3H) r, z, n of [h_prev, x]
     b: np.ndarray  # (4H,) b_r, b_z, b_xn, b_hn
@@ -164,14 +164,14 @@ class Weights(NamedTuple):
 
 @jit_part
 def matrices_size(cell, I, H):
-    """See `cells`, as for everything below."""
-    return room((H + I) * 3 * H)
+    """See `cells`, also for the functions below."""
+    return padded((H + I) * 3 * H)
 
 
 @jit_part
 def weights_size(cell, I, H):
     """Length of `Weights`."""
-    return matrices_size(cell, I, H) + room(4 * H)
+    return matrices_size(cell, I, H) + padded(4 * H)
 
 
 @jit_part
@@ -182,7 +182,7 @@ def weights_of(cell, buffer, start, I, H):
 
 
 class Tape(NamedTuple):
-    """Of one layer."""
+    """Tape of a layer."""
 
     h_prevs: np.ndarray  # (T, H)
     inputs: np.ndarray  # (T, I)
@@ -193,15 +193,15 @@ class Tape(NamedTuple):
 @jit_part
 def tape_size(cell, I, H, T):
     """Length of a `Tape`."""
-    return room(T * H) + room(T * I) + room(T * 4 * H) + room(3 * H)
+    return padded(T * H) + padded(T * I) + padded(T * 4 * H) + padded(3 * H)
 
 
 @jit_part
 def tape_of(cell, buffer, start, I, H, T):
     """Open a `Tape`."""
-    inputs = start + room(T * H)
-    gates = inputs + room(T * I)
-    sums = gates + room(T * 4 * H)
+    inputs = start + padded(T * H)
+    gates = inputs + padded(T * I)
+    sums = gates + padded(T * 4 * H)
     return Tape(
         matrix(buffer, start, T, H),
         matrix(buffer, inputs, T, I),
@@ -211,7 +211,7 @@ def tape_of(cell, buffer, start, I, H, T):
 
 
 class Work(NamedTuple):
-    """Of a backward pass."""
+    """Work space of `backward`."""
 
     d_zs: np.ndarray  # (T, 4H) r, z, q, n
     d_bh: np.ndarray  # (3H,)
@@ -222,25 +222,25 @@ class Work(NamedTuple):
 @jit_part
 def work_size(cell, I, H, T):
     """Length of `Work`."""
-    return room(T * 4 * H) + room(3 * H) + 2 * room(H)
+    return padded(T * 4 * H) + padded(3 * H) + 2 * padded(H)
 
 
 @jit_part
 def work_of(cell, buffer, start, I, H, T):
     """Open `Work`."""
-    d_bh = start + room(T * 4 * H)
-    d_h = d_bh + room(3 * H)
+    d_bh = start + padded(T * 4 * H)
+    d_h = d_bh + padded(3 * H)
     return Work(
         matrix(buffer, start, T, 4 * H),
         row(buffer, d_bh, 3 * H),
         row(buffer, d_h, H),
-        row(buffer, d_h + room(H), H),
+        row(buffer, d_h + padded(H), H),
     )
 
 
 @jit_part
 def step(cell, state, tape, t, x, weights):
-    """One tick."""
+    """See `cells`."""
     h = state[0]
     copy(tape.h_prevs[t], h)
     copy(tape.inputs[t], x)
@@ -249,7 +249,7 @@ def step(cell, state, tape, t, x, weights):
 
 @jit_part
 def backward(cell, grads, d_xs, work, d_hs, tape, weights, newest, steps):
-    """Through the last `steps` ticks."""
+    """See `cells`."""
     clear(work.d_h)
     gru_backward(
         grads.w, grads.b, work.d_zs, work.d_bh, work.d_h, work.d_u, d_hs,
@@ -263,7 +263,7 @@ def backward(cell, grads, d_xs, work, d_hs, tape, weights, newest, steps):
 
 
 def initialise(cell, weights):
-    """Nothing: all biases begin at zero."""
+    """Nothing to do: all biases start at zero."""
 
 
 class Traces(NamedTuple):
@@ -276,21 +276,21 @@ class Traces(NamedTuple):
 @jit_part
 def traces_size(cell, I, H):
     """Length of `Traces`."""
-    return room((H + I) * 3 * H) + room(4 * H)
+    return padded((H + I) * 3 * H) + padded(4 * H)
 
 
 @jit_part
 def traces_of(cell, buffer, start, I, H):
     """Open `Traces`."""
-    b = start + room((H + I) * 3 * H)
+    b = start + padded((H + I) * 3 * H)
     return Traces(matrix(buffer, start, H + I, 3 * H), row(buffer, b, 4 * H))
 
 
 @jit_part
 def slopes(r, z, q, n, h_prev, w_r, w_z, w_n):
-    """Derivatives of h by the pre-activations r and z, by q, the pre-activation n and h_prev.
+    """Derivatives of h with respect to r and z (pre-activations), q, n (pre-activation) and h_prev.
 
-    All of one unit, of float32 numbers or of vectors: w_r and so on weigh its own h_prev.
+    All of one unit, of float32 numbers or vectors. w_r and so on are the weights of its own h_prev.
     """
     by_r, by_z, by_q, by_n, by_h = activate_backward(ONE, r, z, q, n, h_prev)
     return by_r, by_z, by_q, by_n, by_h + by_r * w_r + by_z * w_z + by_q * w_n
@@ -298,10 +298,10 @@ def slopes(r, z, q, n, h_prev, w_r, w_z, w_n):
 
 @jit
 def gru_trace_step(s_w, s_b, diagonal, h_prev, x, gates):
-    """SnAp-1 (Menick et al. 2021): traces of h by the weights of the same unit.
+    """SnAp-1 (Menick et al. 2021): traces of h with respect to the weights of its own unit.
 
     s_w: (H + I, 3H) and s_b: (4H,) traces, updated in place.
-    diagonal: (3H,) each unit's weights of its own h_prev; the rest as for `gru_step`.
+    diagonal: (3H,) each unit's weights of its own h_prev; the others as in `gru_step`.
     """
     I, H = x.size, h_prev.size
     whole = H - H % LANES
@@ -313,18 +313,18 @@ def gru_trace_step(s_w, s_b, diagonal, h_prev, x, gates):
         )  # fmt: skip
         for m in range(H):
             h = splat(h_prev[m])
-            store2(s_w, m, j, carried(by_h, load2(s_w, m, j), by_r * h))
-            store2(s_w, m, j_z, carried(by_h, load2(s_w, m, j_z), by_z * h))
-            store2(s_w, m, j_q, carried(by_h, load2(s_w, m, j_q), by_q * h))
+            store2(s_w, m, j, next_trace(by_h, load2(s_w, m, j), by_r * h))
+            store2(s_w, m, j_z, next_trace(by_h, load2(s_w, m, j_z), by_z * h))
+            store2(s_w, m, j_q, next_trace(by_h, load2(s_w, m, j_q), by_q * h))
         for i in range(I):
             m, xi = H + i, splat(x[i])
-            store2(s_w, m, j, carried(by_h, load2(s_w, m, j), by_r * xi))
-            store2(s_w, m, j_z, carried(by_h, load2(s_w, m, j_z), by_z * xi))
-            store2(s_w, m, j_q, carried(by_h, load2(s_w, m, j_q), by_n * xi))
-        store(s_b, j, carried(by_h, load(s_b, j), by_r))
-        store(s_b, j_z, carried(by_h, load(s_b, j_z), by_z))
-        store(s_b, j_q, carried(by_h, load(s_b, j_q), by_n))
-        store(s_b, j_n, carried(by_h, load(s_b, j_n), by_q))
+            store2(s_w, m, j, next_trace(by_h, load2(s_w, m, j), by_r * xi))
+            store2(s_w, m, j_z, next_trace(by_h, load2(s_w, m, j_z), by_z * xi))
+            store2(s_w, m, j_q, next_trace(by_h, load2(s_w, m, j_q), by_n * xi))
+        store(s_b, j, next_trace(by_h, load(s_b, j), by_r))
+        store(s_b, j_z, next_trace(by_h, load(s_b, j_z), by_z))
+        store(s_b, j_q, next_trace(by_h, load(s_b, j_q), by_n))
+        store(s_b, j_n, next_trace(by_h, load(s_b, j_n), by_q))
     for j in range(whole, H):
         j_z, j_q, j_n = H + j, 2 * H + j, 3 * H + j
         by_r, by_z, by_q, by_n, by_h = slopes(
@@ -333,32 +333,32 @@ def gru_trace_step(s_w, s_b, diagonal, h_prev, x, gates):
         )  # fmt: skip
         for m in range(H):
             h = h_prev[m]
-            s_w[m, j] = carried(by_h, s_w[m, j], by_r * h)
-            s_w[m, j_z] = carried(by_h, s_w[m, j_z], by_z * h)
-            s_w[m, j_q] = carried(by_h, s_w[m, j_q], by_q * h)
+            s_w[m, j] = next_trace(by_h, s_w[m, j], by_r * h)
+            s_w[m, j_z] = next_trace(by_h, s_w[m, j_z], by_z * h)
+            s_w[m, j_q] = next_trace(by_h, s_w[m, j_q], by_q * h)
         for i in range(I):
             m, xi = H + i, x[i]
-            s_w[m, j] = carried(by_h, s_w[m, j], by_r * xi)
-            s_w[m, j_z] = carried(by_h, s_w[m, j_z], by_z * xi)
-            s_w[m, j_q] = carried(by_h, s_w[m, j_q], by_n * xi)
-        s_b[j], s_b[j_z] = carried(by_h, s_b[j], by_r), carried(by_h, s_b[j_z], by_z)
-        s_b[j_q], s_b[j_n] = carried(by_h, s_b[j_q], by_n), carried(by_h, s_b[j_n], by_q)
+            s_w[m, j] = next_trace(by_h, s_w[m, j], by_r * xi)
+            s_w[m, j_z] = next_trace(by_h, s_w[m, j_z], by_z * xi)
+            s_w[m, j_q] = next_trace(by_h, s_w[m, j_q], by_n * xi)
+        s_b[j], s_b[j_z] = next_trace(by_h, s_b[j], by_r), next_trace(by_h, s_b[j_z], by_z)
+        s_b[j_q], s_b[j_n] = next_trace(by_h, s_b[j_q], by_n), next_trace(by_h, s_b[j_n], by_q)
 
 
 @jit_part
 def trace_step(cell, traces, tape, weights):
-    """One tick of the traces."""
+    """See `cells`."""
     h_prev = tape.h_prevs[0]
-    diagonals(tape.sums, weights.w, h_prev.size)
+    own_weights(tape.sums, weights.w, h_prev.size)
     gru_trace_step(traces.w, traces.b, tape.sums, h_prev, tape.inputs[0], tape.gates[0])
 
 
 @jit_part
 def trace_gradient(cell, grads, d_x, traces, work, d_h, tape, weights):
-    """The traces of h times its gradient; to the inputs back through this tick."""
+    """The traces of h times the gradient of h; d_x goes back through this tick only."""
     H = d_h.size
-    add_by_traces(matrix(grads.b, 0, 1, 4 * H), matrix(traces.b, 0, 1, 4 * H), d_h)
-    add_by_traces(grads.w, traces.w, d_h)
+    add_trace_gradient(matrix(grads.b, 0, 1, 4 * H), matrix(traces.b, 0, 1, 4 * H), d_h)
+    add_trace_gradient(grads.w, traces.w, d_h)
     if d_x.size > 0:
         gates, d_z = tape.gates[0], work.d_zs[0]
         for j in range(H):

@@ -6,9 +6,9 @@
     c = f c_prev + i g               cell state
     h = o tanh(c)                    output
 
-A tape keeps what the backward pass needs, one row a tick, and is a ring: row `newest` is the
-last tick, row `newest - 1` (modulo the number of rows) the one before. Letters as in docs/maths.md:
-T rows, I inputs, H hidden.
+A tape is a ring of what the backward pass needs, a row a tick: row `newest` is the last tick, row
+`newest - 1` (modulo the number of rows) the one before. Letters as in docs/maths.md: T rows, I
+inputs, H hidden.
 """
 
 from typing import NamedTuple
@@ -18,23 +18,23 @@ import numpy as np
 from ..jit import jit, jit_part
 from ..linear import (
     ZERO,
-    add_by_traces,
+    add_trace_gradient,
     affine,
-    carried,
     clear,
     copy,
-    diagonals,
     input_gradients,
+    next_trace,
     outer_sum,
+    own_weights,
     rows_dot,
 )
 from ..scalar import ONE, sigmoid, tanh
 from ..vector import LANES, load, load2, splat, store, store2
-from ..views import matrix, room, row
+from ..views import matrix, padded, row
 
 
 class LSTM(NamedTuple):
-    """What a network of these cells is compiled for."""
+    """The cell as a type, which kernels are compiled for."""
 
     states: int = 2  # h, c
 
@@ -45,7 +45,7 @@ FORWARD = "snap1"
 
 @jit_part
 def activate(z_i, z_f, z_g, z_o, c_prev):
-    """Gates, cell state, its tanh and output, of float32 numbers or of vectors."""
+    """Gates, cell state, its tanh and output, of float32 numbers or vectors."""
     i, f, g, o = sigmoid(z_i), sigmoid(z_f), tanh(z_g), sigmoid(z_o)
     c = f * c_prev + i * g
     tanh_c = tanh(c)
@@ -79,7 +79,7 @@ def lstm_step(h, c, gates, tanh_c, inputs, c_prev, w, b):
 
 @jit
 def lstm_activate(h, c, gates, tanh_c, c_prev):
-    """The rest of `lstm_step` where `gates` hold pre-activations."""
+    """Last part of `lstm_step`: gates hold the pre-activations on entry."""
     H = h.size
     whole = H - H % LANES
     for j in range(0, whole, LANES):
@@ -127,9 +127,9 @@ def lstm_backward(
 
     d_w: (H + I, 4H) and d_b: (4H,) weight gradients, overwritten.
     d_zs: (T, 4H) pre-activation gradients, one row a tick, overwritten.
-    d_h, d_c: (H,) gradient with respect to the state after the newest tick on entry, and before
-    the oldest tick on return.
-    d_hs: (T, H) gradient that the loss sends directly into each tick's output.
+    d_h, d_c: (H,) gradient of the state after the newest tick on entry, of the state before the
+    oldest tick on return.
+    d_hs: (T, H) gradients of the loss of each tick's output, see `cells.backward`.
     steps: at most T; a tape that is not full holds its ticks in rows 0 .. steps-1.
     """
     T, H = tanh_cs.shape
@@ -170,7 +170,7 @@ def lstm_backward(
 
 
 class Weights(NamedTuple):
-    """Of one layer."""
+    """Weights of a layer."""
 
     w: np.ndarray  # (H + I, 4H) gates i, f, g, o of [h_prev, x]
     b: np.ndarray  # (4H,)
@@ -178,14 +178,14 @@ class Weights(NamedTuple):
 
 @jit_part
 def matrices_size(cell, I, H):
-    """See `cells`, as for everything below."""
-    return room((H + I) * 4 * H)
+    """See `cells`, also for the functions below."""
+    return padded((H + I) * 4 * H)
 
 
 @jit_part
 def weights_size(cell, I, H):
     """Length of `Weights`."""
-    return matrices_size(cell, I, H) + room(4 * H)
+    return matrices_size(cell, I, H) + padded(4 * H)
 
 
 @jit_part
@@ -196,7 +196,7 @@ def weights_of(cell, buffer, start, I, H):
 
 
 class Tape(NamedTuple):
-    """Of one layer."""
+    """Tape of a layer."""
 
     inputs: np.ndarray  # (T, H + I)
     gates: np.ndarray  # (T, 4H)
@@ -207,15 +207,15 @@ class Tape(NamedTuple):
 @jit_part
 def tape_size(cell, I, H, T):
     """Length of a `Tape`."""
-    return room(T * (H + I)) + room(T * 4 * H) + 2 * room(T * H)
+    return padded(T * (H + I)) + padded(T * 4 * H) + 2 * padded(T * H)
 
 
 @jit_part
 def tape_of(cell, buffer, start, I, H, T):
     """Open a `Tape`."""
-    gates = start + room(T * (H + I))
-    c_prevs = gates + room(T * 4 * H)
-    tanh_cs = c_prevs + room(T * H)
+    gates = start + padded(T * (H + I))
+    c_prevs = gates + padded(T * 4 * H)
+    tanh_cs = c_prevs + padded(T * H)
     return Tape(
         matrix(buffer, start, T, H + I),
         matrix(buffer, gates, T, 4 * H),
@@ -225,7 +225,7 @@ def tape_of(cell, buffer, start, I, H, T):
 
 
 class Work(NamedTuple):
-    """Of a backward pass."""
+    """Work space of `backward`."""
 
     d_zs: np.ndarray  # (T, 4H)
     d_h: np.ndarray  # (H,)
@@ -235,19 +235,21 @@ class Work(NamedTuple):
 @jit_part
 def work_size(cell, I, H, T):
     """Length of `Work`."""
-    return room(T * 4 * H) + 2 * room(H)
+    return padded(T * 4 * H) + 2 * padded(H)
 
 
 @jit_part
 def work_of(cell, buffer, start, I, H, T):
     """Open `Work`."""
-    d_h = start + room(T * 4 * H)
-    return Work(matrix(buffer, start, T, 4 * H), row(buffer, d_h, H), row(buffer, d_h + room(H), H))
+    d_h = start + padded(T * 4 * H)
+    return Work(
+        matrix(buffer, start, T, 4 * H), row(buffer, d_h, H), row(buffer, d_h + padded(H), H)
+    )
 
 
 @jit_part
 def step(cell, state, tape, t, x, weights):
-    """One tick."""
+    """See `cells`."""
     H = state.shape[1]
     h, c = state[0], state[1]
     copy(tape.inputs[t, :H], h)
@@ -260,7 +262,7 @@ def step(cell, state, tape, t, x, weights):
 
 @jit_part
 def backward(cell, grads, d_xs, work, d_hs, tape, weights, newest, steps):
-    """Through the last `steps` ticks."""
+    """See `cells`."""
     clear(work.d_h)
     clear(work.d_c)
     lstm_backward(
@@ -273,7 +275,7 @@ def backward(cell, grads, d_xs, work, d_hs, tape, weights, newest, steps):
 
 
 def initialise(cell, weights):
-    """A forget gate that begins open remembers (Gers et al. 2000)."""
+    """Open the forget gates, so that the cells remember from the start (Gers et al. 2000)."""
     H = weights.b.size // 4
     weights.b[H : 2 * H] = 1.0
 
@@ -281,8 +283,8 @@ def initialise(cell, weights):
 class Traces(NamedTuple):
     """Derivatives of each unit's h and c with respect to the weights of its gates.
 
-    Row 0 is of b, the others of w. What a weight reaches within one tick is kept: those of o do not
-    reach c.
+    Row 0 is of b, the others are of w. There are none of c with respect to the weights of o, which
+    do not reach c within one tick.
     """
 
     h: np.ndarray  # (1 + H + I, 4H)
@@ -293,25 +295,25 @@ class Traces(NamedTuple):
 @jit_part
 def traces_size(cell, I, H):
     """Length of `Traces`."""
-    return room((1 + H + I) * 4 * H) + room((1 + H + I) * 3 * H) + room(4 * H)
+    return padded((1 + H + I) * 4 * H) + padded((1 + H + I) * 3 * H) + padded(4 * H)
 
 
 @jit_part
 def traces_of(cell, buffer, start, I, H):
     """Open `Traces`."""
-    c = start + room((1 + H + I) * 4 * H)
+    c = start + padded((1 + H + I) * 4 * H)
     return Traces(
         matrix(buffer, start, 1 + H + I, 4 * H),
         matrix(buffer, c, 1 + H + I, 3 * H),
-        row(buffer, c + room((1 + H + I) * 3 * H), 4 * H),
+        row(buffer, c + padded((1 + H + I) * 3 * H), 4 * H),
     )
 
 
 @jit_part
 def slopes(i, f, g, o, c_prev, tanh_c, w_i, w_f, w_g, w_o):
-    """Derivatives of h by the pre-activations i, f, g, o, by h_prev and c_prev; of c likewise.
+    """Derivatives of h, then of c, with respect to the pre-activations, h_prev and c_prev.
 
-    All of one unit, of float32 numbers or of vectors: w_i and so on weigh its own h_prev.
+    All of one unit, of float32 numbers or vectors. w_i and so on are the weights of its own h_prev.
     """
     h_i, h_f, h_g, h_o, h_c = activate_backward(ONE, ZERO, i, f, g, o, c_prev, tanh_c)
     c_i, c_f, c_g, _, c_c = activate_backward(ZERO, ONE, i, f, g, o, c_prev, tanh_c)
@@ -322,26 +324,26 @@ def slopes(i, f, g, o, c_prev, tanh_c, w_i, w_f, w_g, w_o):
 
 @jit_part
 def carry_traces(by_h, by_c, x, s_i, s_f, s_g, s_o, u_i, u_f, u_g):
-    """Traces of h, s, and of c, u, one tick on, by the weights of an input x."""
+    """The next traces of h (s) and c (u) with respect to the weights of an input x."""
     h_i, h_f, h_g, h_o, h_h, h_c = by_h
     c_i, c_f, c_g, c_h, c_c = by_c
     return (
-        carried(h_h, s_i, h_c * u_i + h_i * x),
-        carried(h_h, s_f, h_c * u_f + h_f * x),
-        carried(h_h, s_g, h_c * u_g + h_g * x),
-        carried(h_h, s_o, h_o * x),
-        carried(c_c, u_i, c_h * s_i + c_i * x),
-        carried(c_c, u_f, c_h * s_f + c_f * x),
-        carried(c_c, u_g, c_h * s_g + c_g * x),
+        next_trace(h_h, s_i, h_c * u_i + h_i * x),
+        next_trace(h_h, s_f, h_c * u_f + h_f * x),
+        next_trace(h_h, s_g, h_c * u_g + h_g * x),
+        next_trace(h_h, s_o, h_o * x),
+        next_trace(c_c, u_i, c_h * s_i + c_i * x),
+        next_trace(c_c, u_f, c_h * s_f + c_f * x),
+        next_trace(c_c, u_g, c_h * s_g + c_g * x),
     )
 
 
 @jit
 def lstm_trace_step(s, u, diagonal, inputs, gates, c_prev, tanh_c):
-    """SnAp-1 (Menick et al. 2021): traces of h and c by the weights of the same unit.
+    """SnAp-1 (Menick et al. 2021): traces of h and c with respect to the weights of their own unit.
 
     s: (1 + H + I, 4H) and u: (1 + H + I, 3H) traces of h and c, updated in place.
-    diagonal: (4H,) each unit's weights of its own h_prev; the rest as for `lstm_step`.
+    diagonal: (4H,) each unit's weights of its own h_prev; the others as in `lstm_step`.
     """
     H = c_prev.size
     whole = H - H % LANES
@@ -380,8 +382,8 @@ def lstm_trace_step(s, u, diagonal, inputs, gates, c_prev, tanh_c):
 
 @jit_part
 def trace_step(cell, traces, tape, weights):
-    """One tick of the traces."""
-    diagonals(traces.diagonal, weights.w, tape.c_prevs.shape[1])
+    """See `cells`."""
+    own_weights(traces.diagonal, weights.w, tape.c_prevs.shape[1])
     lstm_trace_step(
         traces.h, traces.c, traces.diagonal,
         tape.inputs[0], tape.gates[0], tape.c_prevs[0], tape.tanh_cs[0],
@@ -390,10 +392,10 @@ def trace_step(cell, traces, tape, weights):
 
 @jit_part
 def trace_gradient(cell, grads, d_x, traces, work, d_h, tape, weights):
-    """The traces of h times its gradient; to the inputs back through this tick."""
+    """The traces of h times the gradient of h; d_x goes back through this tick only."""
     H = d_h.size
-    add_by_traces(matrix(grads.b, 0, 1, 4 * H), traces.h[:1], d_h)
-    add_by_traces(grads.w, traces.h[1:], d_h)
+    add_trace_gradient(matrix(grads.b, 0, 1, 4 * H), traces.h[:1], d_h)
+    add_trace_gradient(grads.w, traces.h[1:], d_h)
     if d_x.size > 0:
         gates, d_z = tape.gates[0], work.d_zs[0]
         for j in range(H):

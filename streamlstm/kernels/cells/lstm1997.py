@@ -6,8 +6,8 @@
     c = c_prev + i g                 cell state: nothing is ever forgotten
     h = o tanh(c)                    output
 
-The original cut the gradient off at the gates; this one does not (Graves & Schmidhuber 2005). Tape
-and letters as in `lstm`.
+The original truncated the gradient at the gates; this one does not (Graves & Schmidhuber 2005).
+Tape and letters as in `lstm`.
 """
 
 from typing import NamedTuple
@@ -18,11 +18,11 @@ from ..jit import jit, jit_part
 from ..linear import affine, clear, copy, input_gradients, outer_sum, rows_dot
 from ..scalar import ONE, sigmoid, tanh
 from ..vector import LANES, load, load2, store, store2
-from ..views import matrix, room, row
+from ..views import matrix, padded, row
 
 
 class LSTM1997(NamedTuple):
-    """What a network of these cells is compiled for."""
+    """The cell as a type, which kernels are compiled for."""
 
     states: int = 2  # h, c
 
@@ -33,7 +33,7 @@ FORWARD = ""
 
 @jit_part
 def activate(z_i, z_g, z_o, c_prev):
-    """Gates, cell state, its tanh and output, of float32 numbers or of vectors."""
+    """Gates, cell state, its tanh and output, of float32 numbers or vectors."""
     i, g, o = sigmoid(z_i), tanh(z_g), sigmoid(z_o)
     c = c_prev + i * g
     tanh_c = tanh(c)
@@ -80,9 +80,9 @@ def lstm1997_backward(d_w, d_b, d_zs, d_h, d_c, d_hs, inputs, gates, tanh_cs, w,
 
     d_w: (H + I, 3H) and d_b: (3H,) weight gradients, overwritten.
     d_zs: (T, 3H) pre-activation gradients, one row a tick, overwritten.
-    d_h, d_c: (H,) gradient with respect to the state after the newest tick on entry, and before
-    the oldest tick on return.
-    d_hs: (T, H) gradient that the loss sends directly into each tick's output.
+    d_h, d_c: (H,) gradient of the state after the newest tick on entry, of the state before the
+    oldest tick on return.
+    d_hs: (T, H) gradients of the loss of each tick's output, see `cells.backward`.
     steps: at most T; a tape that is not full holds its ticks in rows 0 .. steps-1.
     """
     T, H = tanh_cs.shape
@@ -116,7 +116,7 @@ def lstm1997_backward(d_w, d_b, d_zs, d_h, d_c, d_hs, inputs, gates, tanh_cs, w,
 
 
 class Weights(NamedTuple):
-    """Of one layer."""
+    """Weights of a layer."""
 
     w: np.ndarray  # (H + I, 3H) gates i, g, o of [h_prev, x]
     b: np.ndarray  # (3H,)
@@ -124,14 +124,14 @@ class Weights(NamedTuple):
 
 @jit_part
 def matrices_size(cell, I, H):
-    """See `cells`, as for everything below."""
-    return room((H + I) * 3 * H)
+    """See `cells`, also for the functions below."""
+    return padded((H + I) * 3 * H)
 
 
 @jit_part
 def weights_size(cell, I, H):
     """Length of `Weights`."""
-    return matrices_size(cell, I, H) + room(3 * H)
+    return matrices_size(cell, I, H) + padded(3 * H)
 
 
 @jit_part
@@ -142,7 +142,7 @@ def weights_of(cell, buffer, start, I, H):
 
 
 class Tape(NamedTuple):
-    """Of one layer."""
+    """Tape of a layer."""
 
     inputs: np.ndarray  # (T, H + I)
     gates: np.ndarray  # (T, 3H)
@@ -152,14 +152,14 @@ class Tape(NamedTuple):
 @jit_part
 def tape_size(cell, I, H, T):
     """Length of a `Tape`."""
-    return room(T * (H + I)) + room(T * 3 * H) + room(T * H)
+    return padded(T * (H + I)) + padded(T * 3 * H) + padded(T * H)
 
 
 @jit_part
 def tape_of(cell, buffer, start, I, H, T):
     """Open a `Tape`."""
-    gates = start + room(T * (H + I))
-    tanh_cs = gates + room(T * 3 * H)
+    gates = start + padded(T * (H + I))
+    tanh_cs = gates + padded(T * 3 * H)
     return Tape(
         matrix(buffer, start, T, H + I),
         matrix(buffer, gates, T, 3 * H),
@@ -168,7 +168,7 @@ def tape_of(cell, buffer, start, I, H, T):
 
 
 class Work(NamedTuple):
-    """Of a backward pass."""
+    """Work space of `backward`."""
 
     d_zs: np.ndarray  # (T, 3H)
     d_h: np.ndarray  # (H,)
@@ -178,19 +178,21 @@ class Work(NamedTuple):
 @jit_part
 def work_size(cell, I, H, T):
     """Length of `Work`."""
-    return room(T * 3 * H) + 2 * room(H)
+    return padded(T * 3 * H) + 2 * padded(H)
 
 
 @jit_part
 def work_of(cell, buffer, start, I, H, T):
     """Open `Work`."""
-    d_h = start + room(T * 3 * H)
-    return Work(matrix(buffer, start, T, 3 * H), row(buffer, d_h, H), row(buffer, d_h + room(H), H))
+    d_h = start + padded(T * 3 * H)
+    return Work(
+        matrix(buffer, start, T, 3 * H), row(buffer, d_h, H), row(buffer, d_h + padded(H), H)
+    )
 
 
 @jit_part
 def step(cell, state, tape, t, x, weights):
-    """One tick."""
+    """See `cells`."""
     H = state.shape[1]
     h, c = state[0], state[1]
     copy(tape.inputs[t, :H], h)
@@ -200,7 +202,7 @@ def step(cell, state, tape, t, x, weights):
 
 @jit_part
 def backward(cell, grads, d_xs, work, d_hs, tape, weights, newest, steps):
-    """Through the last `steps` ticks."""
+    """See `cells`."""
     clear(work.d_h)
     clear(work.d_c)
     lstm1997_backward(
@@ -213,4 +215,4 @@ def backward(cell, grads, d_xs, work, d_hs, tape, weights, newest, steps):
 
 
 def initialise(cell, weights):
-    """Biases of zero: there is no forget gate to open."""
+    """Nothing to do: there is no forget gate to open."""

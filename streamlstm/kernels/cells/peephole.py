@@ -1,15 +1,15 @@
-"""LSTM whose gates look into the cell (Gers & Schmidhuber 2000): peephole connections.
+"""LSTM with peephole connections: its gates read the cell state (Gers & Schmidhuber 2000).
 
     z = [h_prev, x] w + b            pre-activations of the gates i, f, g, o
     i = sigmoid(z + p_i c_prev)      input gate
     f = sigmoid(z + p_f c_prev)      forget gate
     g = tanh(z)                      candidate
     c = f c_prev + i g               cell state
-    o = sigmoid(z + p_o c)           output gate, the only one that sees the new cell
+    o = sigmoid(z + p_o c)           output gate, the only one that reads the new c
     h = o tanh(c)                    output
 
-p is element-wise, a number for each gate of each unit. Tape, work space and letters are those of
-`lstm`.
+p is element-wise, a number for each of the three gates of a unit. Tape, work space and letters are
+those of `lstm`.
 """
 
 from typing import NamedTuple
@@ -20,14 +20,15 @@ from ..jit import jit, jit_part
 from ..linear import affine, clear, copy, input_gradients, outer_sum, rows_dot
 from ..scalar import ONE, sigmoid, tanh
 from ..vector import LANES, load, load2, store, store2
-from ..views import matrix, room, row
-from .lstm import matrices_size, tape_of, tape_size, work_of, work_size
+from ..views import matrix, padded, row
+from .lstm import initialise, matrices_size, tape_of, tape_size, work_of, work_size
 
-__all__ = ["matrices_size", "tape_of", "tape_size", "work_of", "work_size"]  # as they are
+# The functions of `lstm` that are also those of this cell.
+__all__ = ["initialise", "matrices_size", "tape_of", "tape_size", "work_of", "work_size"]
 
 
 class Peephole(NamedTuple):
-    """What a network of these cells is compiled for."""
+    """The cell as a type, which kernels are compiled for."""
 
     states: int = 2  # h, c
 
@@ -38,7 +39,7 @@ FORWARD = ""
 
 @jit_part
 def activate(z_i, z_f, z_g, z_o, c_prev, p_i, p_f, p_o):
-    """Gates, cell state, its tanh and output, of float32 numbers or of vectors."""
+    """Gates, cell state, its tanh and output, of float32 numbers or vectors."""
     i, f, g = sigmoid(z_i + p_i * c_prev), sigmoid(z_f + p_f * c_prev), tanh(z_g)
     c = f * c_prev + i * g
     o = sigmoid(z_o + p_o * c)
@@ -103,9 +104,9 @@ def peephole_backward(
 
     d_w: (H + I, 4H), d_b: (4H,) and d_p: (3H,) weight gradients, overwritten.
     d_zs: (T, 4H) pre-activation gradients, one row a tick, overwritten.
-    d_h, d_c: (H,) gradient with respect to the state after the newest tick on entry, and before
-    the oldest tick on return.
-    d_hs: (T, H) gradient that the loss sends directly into each tick's output.
+    d_h, d_c: (H,) gradient of the state after the newest tick on entry, of the state before the
+    oldest tick on return.
+    d_hs: (T, H) gradients of the loss of each tick's output, see `cells.backward`.
     steps: at most T; a tape that is not full holds its ticks in rows 0 .. steps-1.
     """
     T, H = tanh_cs.shape
@@ -158,7 +159,7 @@ def peephole_backward(
 
 
 class Weights(NamedTuple):
-    """Of one layer."""
+    """Weights of a layer."""
 
     w: np.ndarray  # (H + I, 4H) gates i, f, g, o of [h_prev, x]
     b: np.ndarray  # (4H,)
@@ -167,15 +168,15 @@ class Weights(NamedTuple):
 
 @jit_part
 def weights_size(cell, I, H):
-    """Length of `Weights`; see `cells`, as for everything below."""
-    return matrices_size(cell, I, H) + room(4 * H) + room(3 * H)
+    """Length of `Weights`; see `cells`, also for the functions below."""
+    return matrices_size(cell, I, H) + padded(4 * H) + padded(3 * H)
 
 
 @jit_part
 def weights_of(cell, buffer, start, I, H):
     """Open `Weights`."""
     b = start + matrices_size(cell, I, H)
-    p = b + room(4 * H)
+    p = b + padded(4 * H)
     return Weights(
         matrix(buffer, start, H + I, 4 * H), row(buffer, b, 4 * H), row(buffer, p, 3 * H)
     )
@@ -183,7 +184,7 @@ def weights_of(cell, buffer, start, I, H):
 
 @jit_part
 def step(cell, state, tape, t, x, weights):
-    """One tick."""
+    """See `cells`."""
     H = state.shape[1]
     h, c = state[0], state[1]
     copy(tape.inputs[t, :H], h)
@@ -197,7 +198,7 @@ def step(cell, state, tape, t, x, weights):
 
 @jit_part
 def backward(cell, grads, d_xs, work, d_hs, tape, weights, newest, steps):
-    """Through the last `steps` ticks."""
+    """See `cells`."""
     clear(work.d_h)
     clear(work.d_c)
     peephole_backward(
@@ -207,9 +208,3 @@ def backward(cell, grads, d_xs, work, d_hs, tape, weights, newest, steps):
     if d_xs.shape[0] > 0:
         H = d_hs.shape[1]
         input_gradients(d_xs, weights.w[H:], work.d_zs, steps)
-
-
-def initialise(cell, weights):
-    """A forget gate that begins open remembers (Gers et al. 2000)."""
-    H = weights.b.size // 4
-    weights.b[H : 2 * H] = 1.0

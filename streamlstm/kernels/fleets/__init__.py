@@ -1,1 +1,1 @@
-"""Kernels of fleets: a round of ticks of many streams over all cores."""
+"""Kernels of `ForecasterFleet` on the CPU: many forecasters, on all cores."""

@@ -1,8 +1,9 @@
-"""Many forecasters with one network: a round of ticks, of at most one a stream.
+"""Fleets with shared weights: a round has at most one tick of each stream.
 
-Every stream has a state, tapes and a committee of its own. All of them judge their ticks first;
-then the network learns from the mean of the streams' gradients; then the streams look out, and
-advance several at a time, so that the product of their inputs with the weights is one of matrices.
+Streams share the network's weights; each has a state, tapes and a committee of its own. A round has
+three steps. First every stream forecasts its tick and learns from it, except for the weights. Then
+the weights are updated with the mean of the streams' gradients. Then every stream prefetches its
+next forecasts; several streams advance at a time, so that inputs times weights is a matrix product.
 """
 
 from collections.abc import Callable
@@ -15,65 +16,59 @@ import numpy as np
 from .. import rules
 from ..cells import CELLS
 from ..cells.lstm import lstm_activate
-from ..forecaster.entries import has_network, issue, judge, learn_ahead, look_around
+from ..forecaster.layout import shape_of, work_size, work_views
+from ..forecaster.learn import learn_tick
+from ..forecaster.members import has_network
+from ..forecaster.predict import prepare_inputs, set_known_features, store_forecasts
 from ..jit import jit_apart, jit_parallel, jit_part
-from ..layout import (
-    CLOCK,
-    inputs_of,
-    layer_state,
-    layer_tape,
-    layer_weights,
-    network_views,
-    shape_of,
-    work_size,
-    work_views,
-)
-from ..linear import TOGETHER, affine_rows, clear, copy
-from ..network import ALERT, advance, update
+from ..layout import CLOCK, inputs_of, layer_state, layer_tape, layer_weights, network_views
+from ..linear import ROW_BLOCK, affine_rows, clear, copy
+from ..network import ALERT_FACTOR, advance, update
 from ..rules import RULES
-from ..stack import head, top
-from ..views import at, row
-from .private import COUNTERS, MEMORY, SINGLE, WHOLE, network_at, past_at, series_at
+from ..stack import head, top_output
+from ..views import array_at, row
+from .private import COUNTERS, FLOAT32, INT64, MEMORY, network_at, replay_buffer_at, series_at
 
-# Columns of a work space, a row for each stream that moves on: which tick it is, where the memory
-# lies and the row of the tape, and where that row of inputs and of gates begins.
+# Columns of the slots, one for each stream that advances: the tick's number in the round, the
+# distance of the memory from that of the first stream in bytes, the row of the tape, and the
+# addresses of that row of inputs and of gates.
 TICK, SHIFT, ROW, INPUTS, GATES = range(5)
-SPOTS = 5
-ITEM = 4  # bytes of a float32
+SLOT_SIZE = 5
+ITEMSIZE = 4  # bytes of a float32
 
 
 class Entries(NamedTuple):
-    """Compiled for one cell and one learning rule."""
+    """Entry points compiled for one cell and one learning rule."""
 
-    judge_round: Callable[..., None]
-    look_round: Callable[..., None]
-
-
-@jit_part
-def move_alone(net, rows, table, sizes, scratch, spots, count):
-    """Nothing: `finish_alone` does it all."""
+    learn_round: Callable[..., None]
+    prefetch_round: Callable[..., None]
 
 
 @jit_part
-def finish_alone(net):
-    """Advance a network whose inputs are in `scratch.x`."""
+def no_group_step(net, rows, table, sizes, scratch, slots, count):
+    """Nothing to do: `single_step` advances every network."""
+
+
+@jit_part
+def single_step(net):
+    """Advance one network, with inputs in `scratch.x`."""
     advance(net, net.scratch.x)
 
 
 @jit_part
-def move_together(net, rows, table, sizes, scratch, spots, count):
-    """Advance the LSTM cells of `count` streams, to the bits that each alone would have.
+def lstm_group_step(net, rows, table, sizes, scratch, slots, count):
+    """Advance the LSTM networks of `count` streams, with the same bits as one at a time.
 
-    Their inputs are in `scratch.x`. All memories are laid out like that of `net`, the first of
-    them; opening each would take longer than the step. Streams that there are too few of are the
-    last once more in the product.
+    Their inputs are in `scratch.x`. All memories have the layout of that of `net`, the first
+    stream, so that only one is opened: opening takes longer than the step. If there are fewer than
+    ROW_BLOCK streams, the product repeats the last.
     """
     s, memory, T, H = net.settings, net.memory, net.settings.window, net.settings.hidden_size
     for n in range(count):
-        k = rows[spots[n, TICK]]
-        clock = at(WHOLE, table[k, COUNTERS], sizes[k, COUNTERS])
-        spots[n, SHIFT] = table[k, MEMORY] - table[rows[spots[0, TICK]], MEMORY]
-        spots[n, ROW] = clock[CLOCK.ticks] % T
+        k = rows[slots[n, TICK]]
+        clock = array_at(INT64, table[k, COUNTERS], sizes[k, COUNTERS])
+        slots[n, SHIFT] = table[k, MEMORY] - table[rows[slots[0, TICK]], MEMORY]
+        slots[n, ROW] = clock[CLOCK.ticks] % T
         clock[CLOCK.ticks] += 1
     for layer in range(s.num_layers):
         I, N = inputs_of(s, layer), 4 * H
@@ -81,79 +76,86 @@ def move_together(net, rows, table, sizes, scratch, spots, count):
         state = layer_state(net.cell, memory.states, s, layer).ctypes.data
         below = layer_state(net.cell, memory.states, s, max(layer - 1, 0)).ctypes.data
         for n in range(count):
-            shift, t = spots[n, SHIFT], spots[n, ROW]
-            spots[n, INPUTS] = tape.inputs.ctypes.data + shift + t * (H + I) * ITEM
-            spots[n, GATES] = tape.gates.ctypes.data + shift + t * N * ITEM
-            x = at(SINGLE, below + shift, I)
+            shift, t = slots[n, SHIFT], slots[n, ROW]
+            slots[n, INPUTS] = tape.inputs.ctypes.data + shift + t * (H + I) * ITEMSIZE
+            slots[n, GATES] = tape.gates.ctypes.data + shift + t * N * ITEMSIZE
+            x = array_at(FLOAT32, below + shift, I)
             if layer == 0:
-                x = at(SINGLE, net.scratch.x.ctypes.data + n * scratch.shape[1] * ITEM, I)
-            copy(at(SINGLE, spots[n, INPUTS], H), at(SINGLE, state + shift, H))
-            copy(at(SINGLE, spots[n, INPUTS] + H * ITEM, I), x)
-            c_prev = at(SINGLE, tape.c_prevs.ctypes.data + shift + t * H * ITEM, H)
-            copy(c_prev, at(SINGLE, state + shift + H * ITEM, H))
-        for n in range(count, TOGETHER):
-            spots[n, INPUTS] = spots[count - 1, INPUTS]
-            spots[n, GATES] = spots[count - 1, GATES]
+                x = array_at(
+                    FLOAT32, net.scratch.x.ctypes.data + n * scratch.shape[1] * ITEMSIZE, I
+                )
+            copy(array_at(FLOAT32, slots[n, INPUTS], H), array_at(FLOAT32, state + shift, H))
+            copy(array_at(FLOAT32, slots[n, INPUTS] + H * ITEMSIZE, I), x)
+            c_prev = array_at(FLOAT32, tape.c_prevs.ctypes.data + shift + t * H * ITEMSIZE, H)
+            copy(c_prev, array_at(FLOAT32, state + shift + H * ITEMSIZE, H))
+        for n in range(count, ROW_BLOCK):
+            slots[n, INPUTS] = slots[count - 1, INPUTS]
+            slots[n, GATES] = slots[count - 1, GATES]
         weights = layer_weights(net.cell, net.weights.params, s, layer)
         affine_rows(
             (
-                at(SINGLE, spots[0, GATES], N), at(SINGLE, spots[1, GATES], N),
-                at(SINGLE, spots[2, GATES], N), at(SINGLE, spots[3, GATES], N),
-                at(SINGLE, spots[4, GATES], N), at(SINGLE, spots[5, GATES], N),
+                array_at(FLOAT32, slots[0, GATES], N), array_at(FLOAT32, slots[1, GATES], N),
+                array_at(FLOAT32, slots[2, GATES], N), array_at(FLOAT32, slots[3, GATES], N),
+                array_at(FLOAT32, slots[4, GATES], N), array_at(FLOAT32, slots[5, GATES], N),
             ),
             (
-                at(SINGLE, spots[0, INPUTS], H + I), at(SINGLE, spots[1, INPUTS], H + I),
-                at(SINGLE, spots[2, INPUTS], H + I), at(SINGLE, spots[3, INPUTS], H + I),
-                at(SINGLE, spots[4, INPUTS], H + I), at(SINGLE, spots[5, INPUTS], H + I),
+                array_at(FLOAT32, slots[0, INPUTS], H + I),
+                array_at(FLOAT32, slots[1, INPUTS], H + I),
+                array_at(FLOAT32, slots[2, INPUTS], H + I),
+                array_at(FLOAT32, slots[3, INPUTS], H + I),
+                array_at(FLOAT32, slots[4, INPUTS], H + I),
+                array_at(FLOAT32, slots[5, INPUTS], H + I),
             ),
             weights.w,
             weights.b,
         )  # fmt: skip
         for n in range(count):
-            shift, t = spots[n, SHIFT], spots[n, ROW]
+            shift, t = slots[n, SHIFT], slots[n, ROW]
             lstm_activate(
-                at(SINGLE, state + shift, H),
-                at(SINGLE, state + shift + H * ITEM, H),
-                at(SINGLE, spots[n, GATES], N),
-                at(SINGLE, tape.tanh_cs.ctypes.data + shift + t * H * ITEM, H),
-                at(SINGLE, tape.c_prevs.ctypes.data + shift + t * H * ITEM, H),
+                array_at(FLOAT32, state + shift, H),
+                array_at(FLOAT32, state + shift + H * ITEMSIZE, H),
+                array_at(FLOAT32, slots[n, GATES], N),
+                array_at(FLOAT32, tape.tanh_cs.ctypes.data + shift + t * H * ITEMSIZE, H),
+                array_at(FLOAT32, tape.c_prevs.ctypes.data + shift + t * H * ITEMSIZE, H),
             )
     K = s.output_size
     for n in range(count):
-        shift, t = spots[n, SHIFT], spots[n, ROW]
-        h = at(SINGLE, top(net, memory.states).ctypes.data + shift, H)
-        copy(at(SINGLE, memory.hs.ctypes.data + shift + t * H * ITEM, H), h)
-        head(at(SINGLE, memory.output.ctypes.data + shift, K), h, net.head.w, net.head.b)
-        clear(at(SINGLE, memory.d_ys.ctypes.data + shift + t * K * ITEM, K))
+        shift, t = slots[n, SHIFT], slots[n, ROW]
+        h = array_at(FLOAT32, top_output(net, memory.states).ctypes.data + shift, H)
+        copy(array_at(FLOAT32, memory.hs.ctypes.data + shift + t * H * ITEMSIZE, H), h)
+        head(array_at(FLOAT32, memory.output.ctypes.data + shift, K), h, net.head.w, net.head.b)
+        clear(array_at(FLOAT32, memory.d_ys.ctypes.data + shift + t * K * ITEMSIZE, K))
 
 
 @jit_part
-def finish_together(net):
-    """Nothing: `move_together` has done it all."""
+def no_single_step(net):
+    """Nothing to do: `lstm_group_step` has advanced every network."""
 
 
 @cache
 def entries(cell: str, learning: str) -> Entries:
-    """What a fleet with shared weights calls for the cell and the rule of these names."""
+    """The entry points for the cell and the learning rule of these names."""
     kind = CELLS[cell].CELL, RULES[learning].RULE
-    move, finish = move_alone, finish_alone
+    step_group, step_one = no_group_step, single_step
     if (cell, learning) == ("lstm", "tbptt"):
-        move, finish = move_together, finish_together
+        step_group, step_one = lstm_group_step, no_single_step
 
     @jit_apart
-    def judge_tick(forecasts, bounds, places, y, features, place, sizes, scratch, work, total):
-        """Judge the tick of a stream and add its gradient to total, (P,).
+    def add_gradient(
+        forecasts, bounds, places, y, features, addresses, sizes, scratch, work, total
+    ):
+        """Forecast and learn from a stream's tick, and add its gradient to total, (P,).
 
-        Returns how much it counts: 0 without a target, more for a while after a drift.
+        Returns the weight of the gradient: 0 without a target, more for a while after a drift.
         """
-        net = network_at(kind, place, sizes, scratch)
+        net = network_at(kind, addresses, sizes, scratch)
         clock, shape = net.clock, shape_of(net.clock, features.size)
-        series = series_at(place, sizes, clock, shape)
-        past = past_at(place, sizes, net.settings)
-        counts = ALERT if clock[CLOCK.alert] > 0 else 1.0
+        series = series_at(addresses, sizes, clock, shape)
+        past = replay_buffer_at(addresses, sizes, net.settings)
+        counts = ALERT_FACTOR if clock[CLOCK.alert] > 0 else 1.0
         horizon = max(shape.horizon, forecasts.size)
-        room = work_views(row(work, 0, work_size(shape, horizon)), shape)
-        judge(forecasts, bounds, places, y, features, room, net, series, past)
+        workspace = work_views(row(work, 0, work_size(shape, horizon)), shape)
+        learn_tick(forecasts, bounds, places, y, features, workspace, net, series, past)
         if clock[CLOCK.labelled] == 0:
             counts = 0.0
         else:
@@ -167,7 +169,7 @@ def entries(cell: str, learning: str) -> Entries:
 
     @jit_apart
     def update_weights(settings, weights, memory, clock, sums, counts, scratch):
-        """One update along the mean of the gradients, whose sums are in groups."""
+        """Update the weights with the mean gradient. sums, counts: of groups of streams."""
         counted = 0.0
         for group in range(counts.size):
             counted += counts[group]
@@ -183,48 +185,51 @@ def entries(cell: str, learning: str) -> Entries:
         update(net)
 
     @jit_apart
-    def look_out(first, last, features, known, rows, table, sizes, scratch, work, spots):
-        """Let the streams of the ticks from `first` to `last` look out, unless they have no value.
+    def prefetch_group(first, last, features, known, rows, table, sizes, scratch, work, slots):
+        """Prefetch forecasts of the streams of ticks `first` to `last`, if they have a value.
 
         scratch, work: a row for each of them.
         """
         count = 0
         for g in range(first, last):
-            clock = at(WHOLE, table[rows[g], COUNTERS], sizes[rows[g], COUNTERS])
+            clock = array_at(INT64, table[rows[g], COUNTERS], sizes[rows[g], COUNTERS])
             if clock[CLOCK.values] > 0:
-                spots[count, TICK] = g
+                slots[count, TICK] = g
                 count += 1
         together = False
-        for n in range(2 * count):  # opened at one place alone, all that is not used costs nothing
-            spot = n % count
-            g = spots[spot, TICK]
-            place, size = table[rows[g]], sizes[rows[g]]
-            net = network_at(kind, place, size, scratch[spot])
+        for n in range(2 * count):  # one place opens all views, so that unused ones cost nothing
+            slot = n % count
+            g = slots[slot, TICK]
+            addresses, size = table[rows[g]], sizes[rows[g]]
+            net = network_at(kind, addresses, size, scratch[slot])
             shape = shape_of(net.clock, features.shape[1])
-            series, room = series_at(place, size, net.clock, shape), work_views(work[spot], shape)
+            series = series_at(addresses, size, net.clock, shape)
+            workspace = work_views(work[slot], shape)
             if n < count:
                 if known.size > 0:
-                    learn_ahead(series, known, features[g])
-                look_around(room, net, series, past_at(place, size, net.settings))
+                    set_known_features(series, known, features[g])
+                prepare_inputs(
+                    workspace, net, series, replay_buffer_at(addresses, size, net.settings)
+                )
                 together = has_network(series)
             else:
-                if together and spot == 0:
-                    move(net, rows, table, sizes, scratch, spots, count)
+                if together and slot == 0:
+                    step_group(net, rows, table, sizes, scratch, slots, count)
                 if together:
-                    finish(net)
-                issue(room, net, series)
+                    step_one(net)
+                store_forecasts(workspace, net, series)
 
     @jit_parallel
-    def judge_round(
+    def learn_round(
         forecasts, bounds, places, ys, features, rows, table, sizes, settings, weights, memory,
         clock, sums, counts, scratch, work,
     ):  # fmt: skip
-        """Judge G ticks, of a stream each, and update the weights once.
+        """Forecast and learn from a tick of each of G streams; update the weights once.
 
-        rows: (G,) of the streams in the table. settings ... clock: buffers of the network, whose
-        weights all streams have. sums: (groups, P) float32 and counts: (groups,) float64: a group
-        of streams adds up its gradients, so that the sum does not depend on the threads. scratch:
-        (C, ...), work: (C, ...) for C threads.
+        rows: (G,) of the streams in the table. settings ... clock: buffers of the network with the
+        shared weights. sums: (groups, P) float32 and counts: (groups,) float64 of the gradients of
+        groups of streams: groups, so that sums do not depend on the threads. scratch: (C, ...),
+        work: (C, ...) for C threads.
         """
         C, G, groups = scratch.shape[0], rows.size, counts.size
         for c in numba.prange(C):
@@ -232,26 +237,26 @@ def entries(cell: str, learning: str) -> Entries:
                 clear(sums[group])
                 counts[group] = 0.0
                 for g in range(group * G // groups, (group + 1) * G // groups):
-                    counts[group] += judge_tick(
+                    counts[group] += add_gradient(
                         forecasts[g], bounds[g : g + 1], places, ys[g], features[g],
                         table[rows[g]], sizes[rows[g]], scratch[c], work[c], sums[group],
                     )  # fmt: skip
         update_weights(settings, weights, memory, clock, sums, counts, scratch[0])
 
     @jit_parallel
-    def look_round(features, known, rows, table, sizes, scratch, work, spots):
-        """Let the streams of G ticks look out.
+    def prefetch_round(features, known, rows, table, sizes, scratch, work, slots):
+        """Prefetch forecasts of the streams of G ticks.
 
-        known: as for `learn_many` of `forecaster`. scratch, work: (C TOGETHER, ...) and spots:
-        (C, TOGETHER, SPOTS) int64 for C threads.
+        known: as in `learn_ticks`. scratch, work: (C ROW_BLOCK, ...) and slots: (C, ROW_BLOCK,
+        SLOT_SIZE) int64 for C threads.
         """
-        C, G = spots.shape[0], rows.size
+        C, G = slots.shape[0], rows.size
         for c in numba.prange(C):
-            mine = slice(c * TOGETHER, (c + 1) * TOGETHER)
-            for first in range(c * TOGETHER, G, C * TOGETHER):
-                look_out(
-                    first, min(first + TOGETHER, G), features, known, rows, table, sizes,
-                    scratch[mine], work[mine], spots[c],
+            own = slice(c * ROW_BLOCK, (c + 1) * ROW_BLOCK)
+            for first in range(c * ROW_BLOCK, G, C * ROW_BLOCK):
+                prefetch_group(
+                    first, min(first + ROW_BLOCK, G), features, known, rows, table, sizes,
+                    scratch[own], work[own], slots[c],
                 )  # fmt: skip
 
-    return Entries(judge_round, look_round)
+    return Entries(learn_round, prefetch_round)

@@ -1,1 +1,1 @@
-"""Kernels of `LSTMForecaster`: one series, its committee and its intervals."""
+"""Kernels of `LSTMForecaster`: a series, its committee of members and its intervals."""

@@ -1,27 +1,28 @@
 """The committee of a forecaster: for each horizon, a gate for each member and a mixture of all.
 
-An output is the change from the newest value to the one k ticks ahead, in units of the running mean
-absolute change times sqrt(k). The members are the last value, whose output is 0; of every season
-the seasonal naive and its profiles; recursive least squares; and the LSTM.
+The members are the last value; the seasonal naive and the profiles of each season; the recursive
+least squares; and the LSTM. A member's output is the change that it forecasts from the newest value
+to the one k ticks ahead, in units of sqrt(k) times the running mean absolute change. That of the
+last value is 0.
 """
 
 import math
 
 from ..jit import jit_inlined
-from ..layout import Committee
+from .layout import Committee
 from .least_squares import clip_output
 
-GATE_MEMORY = 500.0
-GATE_HUBER = 0.3  # error, in running mean absolute errors of the mixture, that counts in full
-ERROR_MEMORY = 500.0
+GATE_MEMORY = 500.0  # ticks
+GATE_HUBER = 0.3  # larger errors count less; in running mean absolute errors of the mixture
+ERROR_MEMORY = 500.0  # ticks
 LEARNING_RATE = 0.1  # of the mixture one tick ahead; over sqrt(k) for k ticks
-SHARE = 0.0003  # of its weights, spread over all members at every tick; likewise
+SHARE = 0.0003  # of the weights that all members share at every tick; also over sqrt(k)
 SMALLEST_ERROR = 1e-3
 
 
 @jit_inlined
 def mixture(committee: Committee, k, outputs):
-    """The committee's output: gated outputs (M,) of the members, by their weights."""
+    """Weighted sum of the members' outputs (M,), each times its gate."""
     total = 0.0
     for e in range(outputs.size):
         total += committee.weights[k, e] * committee.gates[k, e] * outputs[e]
@@ -30,37 +31,38 @@ def mixture(committee: Committee, k, outputs):
 
 @jit_inlined
 def committee_learn(committee: Committee, k, outputs, target, seen):
-    """Let mixture and gates of horizon index k learn from outputs (M,) and what came.
+    """Update the weights and gates of horizon index k with outputs (M,) and their target.
 
-    seen: how many values have come so far that this horizon has forecasts of.
-    Exponentiated gradient on the absolute error, in units of what is usual, with fixed share
-    (Kivinen & Warmuth 1997; Herbster & Warmuth 1998): a member gains weight for pulling towards the
-    target, and none is ever lost. Forecasts of the same value overlap: k of them carry the
-    evidence of sqrt(k). A gate is the slope of a running regression of what the output should have
-    been on what it was, which counts large errors less, as `rls_learn` does: 1 for outputs that are
-    right on average, 0 for noise, so that noise leaves the last value standing.
+    seen: number of values so far that this horizon has forecast.
+    The weights learn by exponentiated gradient with fixed share (Kivinen & Warmuth 1997; Herbster &
+    Warmuth 1998). The loss is the absolute error in units of its running mean: a member that pulls
+    towards the target gains weight, and none loses all of it. Forecasts k ticks ahead overlap, so k
+    of them carry the evidence of sqrt(k).
+    A gate is the slope of a running regression of the target on the output, in which large errors
+    count less, as in `rls_learn`. It is 1 for outputs that are right on average and 0 for noise,
+    so that a noisy member forecasts the last value.
     """
     weights, M = committee.weights, outputs.size
-    thin = 1.0 / math.sqrt(k + 1.0)
-    mixed = mixture(committee, k, outputs)
-    error = abs(target - mixed)
+    damping = 1.0 / math.sqrt(k + 1.0)
+    combined = mixture(committee, k, outputs)
+    error = abs(target - combined)
     rate = max(1.0 / seen, 1.0 / ERROR_MEMORY)
     committee.errors[k] += rate * (min(error, 10.0) - committee.errors[k])
-    usual = max(committee.errors[k], SMALLEST_ERROR)
-    towards = 1.0 if mixed < target else -1.0
+    unit = max(committee.errors[k], SMALLEST_ERROR)
+    direction = 1.0 if combined < target else -1.0
     total, members = 0.0, 0.0
     for e in range(M):
-        pull = clip_output(towards * (committee.gates[k, e] * outputs[e] - mixed) / usual)
-        weights[k, e] *= math.exp(LEARNING_RATE * thin * pull)
+        pull = clip_output(direction * (committee.gates[k, e] * outputs[e] - combined) / unit)
+        weights[k, e] *= math.exp(LEARNING_RATE * damping * pull)
         total += weights[k, e]
         members += committee.members[e]
-    share = SHARE * thin
+    share = SHARE * damping
     for e in range(M):
         spread = share * committee.members[e] / members
         weights[k, e] = (1.0 - share) * weights[k, e] / total + spread
         output, rate = outputs[e], 1.0 / GATE_MEMORY
         error = abs(target - output)
-        weight = 1.0 if error <= GATE_HUBER * usual else GATE_HUBER * usual / error
+        weight = 1.0 if error <= GATE_HUBER * unit else GATE_HUBER * unit / error
         committee.products[k, e] += rate * (weight * output * target - committee.products[k, e])
         committee.squares[k, e] += rate * (weight * output * output - committee.squares[k, e])
         slope = 0.0

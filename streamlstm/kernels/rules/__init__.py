@@ -1,7 +1,8 @@
-"""The ways to learn, and what the file of each has to offer.
+"""The learning rules, and what the file of each defines.
 
-A network is compiled for its rule as it is for its cell (see `cells`): the functions below stand
-for those of that name in the rule's file, which also has RULE, an instance of the rule's type.
+A network is compiled for its rule, as for its cell (see `cells`): the functions below stand for the
+functions of that name in the rule's file. A new rule is a file with these functions, with RULE, an
+instance of the rule's type, and a line in LEARNING.
 """
 
 from ..jit import jit_choice
@@ -16,12 +17,12 @@ by_rule = jit_choice(lambda: {type(file.RULE): file for file in RULES.values()})
 
 @by_rule
 def advance(rule, net, x):
-    """Take one tick's inputs, (I,) float32: state, tapes, traces and `memory.output` move on."""
+    """Advance by a tick with inputs x, (I,) float32: state, tapes, traces and `memory.output`."""
 
 
 @by_rule
 def peek(rule, net, x):
-    """Leave what `advance` would put into `memory.output` in `scratch.output`; on scratch alone."""
+    """Leave in `scratch.output` what `advance` would put into `memory.output`; change no state."""
 
 
 @by_rule

@@ -1,12 +1,13 @@
-"""Two stacks, one along the stream and one against it, that answer `lookahead` ticks late.
+"""A forward and a reverse stack that answer `lookahead` ticks late.
 
-After Graves & Schmidhuber (2005), with a fixed lag so that it works online. At tick t the answer is
-for tick t - d, d = `lookahead`: the head reads the output of the forward stack at t - d, whose
-state is carried on for ever, and that of the reverse stack, which begins anew with a state of zero
-at tick t and runs back to t - d. Learning is that of `tbptt` with a stride of 1: the loss of an
-answer goes back through all d + 1 steps of the reverse stack, and through the ticks of the forward
-stack that end with t - d. Its tapes, `window` rows, have d more than these: the gradients of the
-newest d outputs are zero.
+After Graves & Schmidhuber (2005), with a fixed lag so that it works online. At tick t the output
+answers for tick t - d, d = `lookahead`. The head reads the forward stack's output at t - d, and
+that of the reverse stack, which starts from a state of zero at tick t and runs back to t - d. The
+state of the forward stack is carried on for ever.
+
+Learning is that of `tbptt` with a stride of 1: the loss of an answer goes back through all d + 1
+steps of the reverse stack, and through the forward stack from t - d on. The tapes of the forward
+stack also hold the newest d ticks, whose outputs have gradients of zero.
 """
 
 from typing import NamedTuple
@@ -14,28 +15,28 @@ from typing import NamedTuple
 from ..jit import jit_part
 from ..layout import CLOCK, NetworkViews, layer_d_hs
 from ..linear import clear, copy
-from ..stack import head, head_backward, move_on, stack_backward, top
+from ..stack import head, head_backward, stack_backward, stack_step, top_output
 from ..views import matrix
 
 
 class Bidirectional(NamedTuple):
-    """What a network that learns this way is compiled for."""
+    """The rule as a type, which kernels are compiled for."""
 
-    traces: int = 0  # it has
+    traces: int = 0  # 1 if it needs traces
 
 
 RULE = Bidirectional()
 
 
 @jit_part
-def answered(net: NetworkViews, t):
-    """Row of the tick that is answered for at tick t; one not yet written if there is none."""
+def answered_row(net: NetworkViews, t):
+    """Row of the tick that is answered at tick t; a row not yet written if there is none."""
     return (t - net.settings.lookahead) % net.settings.window
 
 
 @jit_part
-def reverse(net: NetworkViews, t, x):
-    """Let the reverse stack read from tick t with inputs x back to t - d: on `scratch.states`."""
+def run_reverse(net: NetworkViews, t, x):
+    """Run the reverse stack from tick t, with inputs x, back to t - d, on `scratch.states`."""
     s, work = net.settings, net.scratch
     d, inputs = s.lookahead, net.memory.inputs
     clear(work.states)
@@ -43,39 +44,39 @@ def reverse(net: NetworkViews, t, x):
     for n in range(d + 1):
         if n > 0:
             below = inputs[(t - n) % d]
-        move_on(net, s.num_layers, work.states, work.tapes, d + 1, n, below)
+        stack_step(net, s.num_layers, work.states, work.tapes, d + 1, n, below)
 
 
 @jit_part
 def advance(rule, net: NetworkViews, x):
-    """Take one tick's inputs."""
+    """See `rules`."""
     s, m, t = net.settings, net.memory, net.clock[CLOCK.ticks]
     H, T = s.hidden_size, s.window
-    move_on(net, 0, m.states, m.tapes, T, t % T, x)
-    copy(m.hs[t % T, :H], top(net, m.states))
-    h = m.hs[answered(net, t)]
-    reverse(net, t, x)
-    copy(h[H:], top(net, net.scratch.states))
+    stack_step(net, 0, m.states, m.tapes, T, t % T, x)
+    copy(m.hs[t % T, :H], top_output(net, m.states))
+    h = m.hs[answered_row(net, t)]
+    run_reverse(net, t, x)
+    copy(h[H:], top_output(net, net.scratch.states))
     copy(m.inputs[t % s.lookahead], x)
     head(m.output, h, net.head.w, net.head.b)
 
 
 @jit_part
 def peek(rule, net: NetworkViews, x):
-    """The forward stack has been there already."""
+    """See `rules`. The forward stack has read that tick already."""
     H, h, t = net.settings.hidden_size, net.scratch.h, net.clock[CLOCK.ticks]
-    copy(h[:H], net.memory.hs[answered(net, t), :H])
-    reverse(net, t, x)
-    copy(h[H:], top(net, net.scratch.states))
+    copy(h[:H], net.memory.hs[answered_row(net, t), :H])
+    run_reverse(net, t, x)
+    copy(h[H:], top_output(net, net.scratch.states))
     head(net.scratch.output, h, net.head.w, net.head.b)
 
 
 @jit_part
 def gradient(rule, net: NetworkViews, fresh):
-    """Of the newest answer's loss; `fresh` is 1, and the reverse stack as `advance` left it."""
+    """See `rules`; `fresh` is 1. The reverse stack is as `advance` left it."""
     s, m, work = net.settings, net.memory, net.scratch
     H, T, steps, ticks = s.hidden_size, s.window, s.lookahead + 1, net.clock[CLOCK.ticks]
-    newest, t = (ticks - 1) % T, answered(net, ticks - 1)
+    newest, t = (ticks - 1) % T, answered_row(net, ticks - 1)
     head_backward(
         net.d_head.w, net.d_head.b, matrix(work.h, 0, 1, 2 * H), m.d_ys[newest : newest + 1],
         m.hs[t : t + 1], net.head.w, 0, 1,

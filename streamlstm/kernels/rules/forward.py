@@ -1,10 +1,10 @@
-"""Learning forward in time: no window, the past is in traces that every tick carries on.
+"""Learning forward in time: without a window, by traces that every tick updates.
 
-A trace holds the derivatives of a unit's state with respect to its weights, through the whole past.
-For a cell whose units do not read each other's states (`elstm`) that is real-time recurrent
-learning, exact (Williams & Zipser 1989; Irie, Gopalakrishnan & Schmidhuber 2024). For others
-(`lstm`, `gru`) it leaves out what passes through other units: SnAp-1 (Menick et al. 2021). A layer
-above the first passes the gradient of a tick down to the one below within that tick.
+A trace is the derivative of a unit's state with respect to a weight, through the whole past. If the
+units of a cell do not read each other's states (`elstm`), this is real-time recurrent learning,
+which is exact (Williams & Zipser 1989; Irie, Gopalakrishnan & Schmidhuber 2024). For other cells
+(`lstm`, `gru`) it is SnAp-1 (Menick et al. 2021), which leaves out what passes through other units.
+A layer passes the gradient to the layer below within the newest tick only.
 """
 
 from typing import NamedTuple
@@ -13,15 +13,15 @@ from ..cells import trace_gradient, trace_step, traces_of, traces_size, work_of
 from ..jit import jit_part
 from ..layout import NetworkViews, inputs_of, layer_d_hs, layer_start, layer_tape, layer_weights
 from ..linear import clear, copy
-from ..stack import head, head_backward, move_on, top
+from ..stack import head, head_backward, stack_step, top_output
 from ..stack import peek as peek
 from ..views import row
 
 
 class Forward(NamedTuple):
-    """What a network that learns this way is compiled for."""
+    """The rule as a type, which kernels are compiled for."""
 
-    traces: int = 1  # it has
+    traces: int = 1  # 1 if it needs traces
 
 
 RULE = Forward()
@@ -38,20 +38,20 @@ def layer_traces(net: NetworkViews, layer):
 
 @jit_part
 def advance(rule, net: NetworkViews, x):
-    """Take one tick's inputs."""
+    """See `rules`."""
     s, m = net.settings, net.memory
-    move_on(net, 0, m.states, m.tapes, 1, 0, x)
-    copy(m.hs[0], top(net, m.states))
+    stack_step(net, 0, m.states, m.tapes, 1, 0, x)
+    copy(m.hs[0], top_output(net, m.states))
     for layer in range(s.num_layers):
         weights = layer_weights(net.cell, net.weights.params, s, layer)
         tape = layer_tape(net.cell, m.tapes, s, layer, 1)
         trace_step(net.cell, layer_traces(net, layer), tape, weights)
-    head(m.output, top(net, m.states), net.head.w, net.head.b)
+    head(m.output, top_output(net, m.states), net.head.w, net.head.b)
 
 
 @jit_part
 def gradient(rule, net: NetworkViews, fresh):
-    """Of the newest tick's loss; `fresh` is 1."""
+    """See `rules`; `fresh` is 1."""
     s, m, work = net.settings, net.memory, net.scratch
     clear(work.grads)
     d_hs = layer_d_hs(work.d_hs, s, s.num_layers - 1, 1)

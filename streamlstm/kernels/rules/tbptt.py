@@ -1,9 +1,9 @@
 """Truncated back-propagation through time.
 
-BPTT(h; h') of Williams & Peng (1990) with h = `window` and h' = `stride`: the state is carried
-on for ever; every `stride` ticks the losses of these ticks are sent back through the last
-`window` ticks. The activations stay on ring-shaped tapes, so a tick costs one forward step and
-at most `window` backward steps.
+BPTT(h; h') of Williams & Peng (1990) with h = `window` and h' = `stride`. The state is carried on
+for ever. Every `stride` ticks the losses of these ticks are back-propagated through the last
+`window` ticks. The tapes keep the activations, so a tick costs one forward step and at most
+`window` backward steps.
 """
 
 from typing import NamedTuple
@@ -11,14 +11,14 @@ from typing import NamedTuple
 from ..jit import jit_part
 from ..layout import CLOCK, NetworkViews, layer_d_hs
 from ..linear import copy
-from ..stack import head, head_backward, move_on, stack_backward, top
+from ..stack import head, head_backward, stack_backward, stack_step, top_output
 from ..stack import peek as peek
 
 
 class TBPTT(NamedTuple):
-    """What a network that learns this way is compiled for."""
+    """The rule as a type, which kernels are compiled for."""
 
-    traces: int = 0  # it has
+    traces: int = 0  # 1 if it needs traces
 
 
 RULE = TBPTT()
@@ -26,17 +26,17 @@ RULE = TBPTT()
 
 @jit_part
 def advance(rule, net: NetworkViews, x):
-    """Take one tick's inputs."""
+    """See `rules`."""
     m, T = net.memory, net.settings.window
     t = net.clock[CLOCK.ticks] % T
-    move_on(net, 0, m.states, m.tapes, T, t, x)
-    copy(m.hs[t], top(net, m.states))
-    head(m.output, top(net, m.states), net.head.w, net.head.b)
+    stack_step(net, 0, m.states, m.tapes, T, t, x)
+    copy(m.hs[t], top_output(net, m.states))
+    head(m.output, top_output(net, m.states), net.head.w, net.head.b)
 
 
 @jit_part
 def gradient(rule, net: NetworkViews, fresh):
-    """Send the losses of the `fresh` newest ticks back, layer by layer from the last."""
+    """See `rules`."""
     s, m, work = net.settings, net.memory, net.scratch
     T, ticks = s.window, net.clock[CLOCK.ticks]
     newest, steps = (ticks - 1) % T, min(ticks, T)

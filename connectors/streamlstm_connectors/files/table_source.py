@@ -1,6 +1,6 @@
-"""Files of rows with named columns as batches of ticks: what is the same for CSV and Parquet.
+"""Rows of a file as batches of ticks: what CSV and Parquet have in common.
 
-What happens to bad input is listed in docs/replay.md.
+docs/replay.md lists what happens to bad input.
 """
 
 import re
@@ -22,14 +22,14 @@ TARGET_NAMES = ("value", "y", "target", "close", "price")
 NOT_TARGETS = {"", "id", "no", "index", "year", "month", "day", "hour", "minute", "second"}
 SAMPLE_ROWS = 100
 BATCH_TICKS = 8192
-# What pandas takes for missing.
+# Cells that pandas takes as missing.
 MISSING = [
     *("", "NA", "N/A", "n/a", "#NA", "#N/A", "#N/A N/A", "<NA>", "NaN", "nan", "-NaN", "-nan"),
     *("NULL", "null", "None", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
 ]
-FEWEST_ROWS = 64  # to read at a time: a column of a chunk takes 0.1 ms, however short
+MIN_CHUNK_ROWS = 64  # each column of a chunk takes 0.1 ms, however short
 EpochUnit = Literal["ISO", "s", "ms", "us", "ns"]
-# Whole microseconds in 64 bits of nanoseconds.
+# The whole microseconds that 64 bits of nanoseconds can hold.
 EARLIEST = pd.Timestamp.min.ceil("us").tz_localize("UTC")
 LATEST = pd.Timestamp.max.floor("us").tz_localize("UTC")
 
@@ -42,29 +42,29 @@ class TableSource(ABC):
     path
         The file.
     time
-        Column of timestamps, ISO 8601 or seconds, milliseconds, microseconds or nanoseconds since
-        1970; None for none; "auto" to guess.
+        Column of timestamps: ISO 8601, or seconds, milliseconds, microseconds or nanoseconds since
+        1970. None if the file has none; "auto" to guess.
     target
-        Column of values to forecast; "auto" to guess. With `wide` several, by default all columns
-        of numbers but features and those that no target is guessed from: row counts, names such as
-        `id` or `year`.
+        Column of the values to forecast; "auto" to guess. With `wide` several columns; "auto" takes
+        all columns of numbers that are neither features nor row counts nor have a name such as `id`
+        or `year`.
     features
         Columns of further numbers.
     batch_rows
-        Ticks read at a time, at least a row; 8192 if None, or, with `wide`, those of 64 rows where
-        that is more.
+        How many ticks to read at a time, at least those of one row. By default 8192, or those of 64
+        rows if that is more.
     key
-        Column that names the stream of each row, in a file of several; text as it is written.
+        Column that names the stream of each row, if the file has several.
     wide
-        Each target is a stream of its own: a row is a tick of each, in the order of the columns,
-        with the row's time and features.
+        Whether each target is a stream of its own. A row is then one tick of each, in the order of
+        the columns, with the row's time and features.
 
     Raises
     ------
     ParameterError
-        If `key` and `wide` are both given, no target, or several without `wide`.
+        If both `key` and `wide` are given, or no target, or several without `wide`.
     DataError
-        When the file is opened or iterated over and cannot be used; names file, row and column.
+        If the file cannot be used, on opening or reading it; names file, row and column.
 
     """
 
@@ -80,12 +80,13 @@ class TableSource(ABC):
     ):
         if wide and key is not None:
             raise ParameterError(
-                "wide makes a stream of each column, key of the rows of each name: give one of them"
+                "wide makes a stream of each column, key one of the rows with the same name: give "
+                "only one of the two"
             )
         if not target:
-            raise ParameterError(f"target names no column: {target!r}")
+            raise ParameterError(f"target must name a column, got {target!r}")
         if not wide and not isinstance(target, str):
-            raise ParameterError(f"several targets are streams: pass wide=True; got {target!r}")
+            raise ParameterError(f"several targets need wide=True, got target={target!r}")
         self.path = Path(path)
         self.features = list(features)
         self.key = key
@@ -109,32 +110,36 @@ class TableSource(ABC):
                 )
         for what, name in labels:
             if name in (*self.targets, *self.features):
-                raise DataError(f"{self.path}: column {name!r} is the {what}, not a number to use")
+                raise DataError(
+                    f"{self.path}: column {name!r} is the {what}; it cannot also be a target or "
+                    "feature"
+                )
         if key is not None and key == self.time:
             raise DataError(f"{self.path}: column {key!r} cannot be both the time and the key")
         in_a_row = len(self.targets) if wide else 1
-        least = 1 if batch_rows else FEWEST_ROWS
-        self._batch_rows = max((batch_rows or BATCH_TICKS) // in_a_row, least)
-        self._epoch_unit: EpochUnit | None = None  # of a time column of numbers, once seen
+        least = 1 if batch_rows else MIN_CHUNK_ROWS
+        self._chunk_rows = max((batch_rows or BATCH_TICKS) // in_a_row, least)
+        self._epoch_unit: EpochUnit | None = None  # of the column of times, once it is known
 
     @abstractmethod
     def _header(self) -> list[str]:
-        """Names of the columns; called first."""
+        """Return the names of the columns; called first."""
 
     @abstractmethod
     def _sample(self) -> pd.DataFrame:
-        """The first rows as text, NaN where missing, for guessing."""
+        """Return the first rows, as text with NaN where missing, to guess columns from."""
 
     @abstractmethod
     def _frames(self) -> Iterator[pd.DataFrame]:
-        """Chunks of rows with the columns in use; keeps `fraction_read`, may add to `warnings`.
+        """Yield chunks of rows with the columns in use.
 
-        Keys are text, times text or timestamps, targets and features numbers or text of them.
+        Keys are text, times text or timestamps, targets and features numbers or text. Updates
+        `fraction_read`, and may add to `warnings`.
         """
 
     @abstractmethod
     def _where(self, row: int, column: object) -> str:
-        """File, place of a row, counted from 0, and column, for an error."""
+        """Return file, row and column for an error; rows are counted from 0."""
 
     def __iter__(self) -> Generator[Batch, None, None]:
         """Yield the ticks in the order of the file, from its beginning."""
@@ -162,13 +167,16 @@ class TableSource(ABC):
                 yield Batch(values[0], features, times, labels, keys)
         if rows == 0:
             raise DataError(f"{self.path} has no complete row")
-        before = "the one before" if self.key is None else "the one before of their stream"
+        of_stream = "" if self.key is None else " of the same stream"
         if repeated:
-            self.warnings.append(f"{repeated} timestamps repeat {before}; each is a tick")
+            self.warnings.append(
+                f"{_timestamps(repeated, 'equals', 'equal')} the one before it{of_stream}; "
+                "each row is a tick"
+            )
         if backward:
             self.warnings.append(
-                f"{backward} timestamps go backward, first in "
-                f"{self._where(first_backward, self.time)}; "
+                f"{_timestamps(backward, 'is', 'are')} earlier than the one before it{of_stream}, "
+                f"first in {self._where(first_backward, self.time)}; "
                 "the ticks are taken in the order of the file"
             )
 
@@ -179,7 +187,7 @@ class TableSource(ABC):
         times: np.ndarray | None,
         labels: list[str],
     ) -> Batch:
-        """Rows as ticks of all targets, row by row."""
+        """Rows as ticks of all targets."""
         streams = len(values)
         return Batch(
             np.column_stack(values).ravel(),
@@ -190,7 +198,7 @@ class TableSource(ABC):
         )
 
     def _guess_targets(self, sample: pd.DataFrame) -> list[str]:
-        """The column to forecast, or with `wide` all that may be."""
+        """The column to forecast, or with `wide` all columns that may be one."""
         numbers = {name: pd.to_numeric(sample[name], errors="coerce") for name in sample.columns}
         taken = (self.time, self.key, *(self.features if self.wide else ()))
         candidates = [
@@ -207,7 +215,7 @@ class TableSource(ABC):
                 "name one with target"
             )
         counters = [name for name in numeric if len(sample) > 2 and _counts_rows(numbers[name])]
-        if self.wide:  # a stream may begin later than the sample ends
+        if self.wide:  # a stream may begin after the sample
             return [name for name in candidates if name not in counters] or numeric
         by_name = {name.lower(): name for name in reversed(numeric)}
         for name in TARGET_NAMES:
@@ -226,11 +234,11 @@ class TableSource(ABC):
 
     def _keys(self, frame: pd.DataFrame, rows_before: int) -> list[str]:
         column = frame[self.key].str.strip()
-        self._refuse(column, column.isna() | (column == ""), rows_before, "names no stream")
+        self._refuse(column, column.isna() | (column == ""), rows_before, "is not a key")
         return column.tolist()
 
     def _times(self, frame: pd.DataFrame, rows_before: int) -> tuple[np.ndarray, list[str]]:
-        """(T,) nanoseconds since 1970 UTC, and as they are written."""
+        """(T,) nanoseconds since 1970 UTC, and the same as the file has them."""
         column = frame[self.time]
         self._refuse(column, column.isna(), rows_before, "is not a timestamp")
         if typed := column.dtype.kind == "M":
@@ -240,7 +248,12 @@ class TableSource(ABC):
         else:
             numbers = pd.to_numeric(column, errors="coerce")
             times = pd.to_datetime(numbers, unit=unit, utc=True, errors="coerce")
-        self._refuse(column, times.isna(), rows_before, "is not a timestamp, ISO 8601 or epoch")
+        self._refuse(
+            column,
+            times.isna(),
+            rows_before,
+            "is not a timestamp: expected ISO 8601 or a number since 1970",
+        )
         if times.dt.unit != "ns":
             within = times.between(EARLIEST, LATEST)
             self._refuse(column, ~within, rows_before, "is not a timestamp from 1677 to 2262")
@@ -258,13 +271,13 @@ class TableSource(ABC):
             row = int(np.argmax(bad.to_numpy()))
             cell = column.iloc[row]
             if isinstance(cell, pd.Timestamp):
-                cell = str(cell.to_datetime64())  # which can show any year
+                cell = str(cell.to_datetime64())  # which can print any year
             text = "an empty cell" if pd.isna(cell) or cell == "" else repr(cell)
             raise DataError(f"{self._where(rows_before + row, column.name)}: {text} {why}")
 
 
 def is_number(text: str) -> bool:
-    """Whether a cell is a number, and not one that stands for none."""
+    """Whether a cell is a finite number."""
     try:
         float(text)
     except ValueError:
@@ -273,7 +286,7 @@ def is_number(text: str) -> bool:
 
 
 def _epoch_unit(text: str) -> EpochUnit:
-    """Unit of a number of seconds or parts of them since 1970, by its size; "ISO" for a date."""
+    """The unit of a number since 1970, by its size, or "ISO" for a date."""
     if not is_number(text) or re.fullmatch(r"\d{4}|\d{8}", text):
         return "ISO"
     size = abs(float(text))
@@ -284,12 +297,16 @@ def _epoch_unit(text: str) -> EpochUnit:
     return "us" if size < 1e17 else "ns"
 
 
+def _timestamps(count: int, singular: str, plural: str) -> str:
+    return f"1 timestamp {singular}" if count == 1 else f"{count} timestamps {plural}"
+
+
 def _counts_rows(numbers: "pd.Series[float]") -> bool:
     return bool((numbers.diff().iloc[1:] == 1).all())
 
 
 def _guess_time(sample: pd.DataFrame, key: str | None) -> str | None:
-    """The first column of ISO 8601 dates, or of numbers under a name that says time."""
+    """The first column of ISO 8601 dates, or of numbers and with a name such as `time`."""
     for name in sample.columns:
         cells = sample[name].dropna()
         if cells.empty or name == key:

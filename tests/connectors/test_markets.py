@@ -1,4 +1,4 @@
-"""Market data against venues of our own: what is learned, counted, refused."""
+"""Market data against local venues: what is learned once, what is counted, and errors."""
 
 import json
 import math
@@ -99,7 +99,7 @@ def test_trades_have_fields_ids_and_times(server):
     assert batch.received > 1.6e18
 
 
-def test_nothing_comes_of_nothing(server):
+def test_read_returns_none_if_nothing_arrives(server):
     source = opened(server)
     start = time.monotonic()
     assert source.read(10, 0.1) is None
@@ -108,7 +108,7 @@ def test_nothing_comes_of_nothing(server):
     source.close()
 
 
-def test_gaps_are_counted_and_repeated_trades_passed_over(server, caplog):
+def test_gaps_are_counted_and_repeated_trades_are_skipped(server, caplog):
     source = opened(server)
     symbol = server.venue.symbols[0]
     for number in [1, 2, 2, 5, 4, 1, 6]:
@@ -117,10 +117,10 @@ def test_gaps_are_counted_and_repeated_trades_passed_over(server, caplog):
     source.close()
     assert numbers(ids) == values == [1, 2, 5, 6]
     assert (source.missed, source.repeated, reasons) == (2, 3, [])
-    assert f"{symbol}: 2 missing from 2 to 5" in caplog.text
+    assert f"{symbol}: 2 ticks missing between 2 and 5" in caplog.text
 
 
-def test_a_source_knows_what_it_missed_while_it_was_away(server):
+def test_a_source_counts_what_it_missed_while_disconnected(server):
     source = opened(server)
     server.trade(1)
     position = source.read(1, 5).position
@@ -152,7 +152,7 @@ def test_what_arrived_before_a_connection_was_lost_is_read_first(server, orderly
         source.read(10, 1)
 
 
-def test_a_message_that_is_far_too_long_is_a_lost_connection(server):
+def test_a_far_too_long_message_is_a_lost_connection(server):
     source = opened(server)
     server.trade(1)
     server.send("x" * (17 << 20))
@@ -162,8 +162,8 @@ def test_a_message_that_is_far_too_long_is_a_lost_connection(server):
     source.close()
 
 
-def test_a_reader_that_is_too_slow_keeps_what_it_has(server, monkeypatch):
-    monkeypatch.setattr("streamlstm_connectors.markets.websocket.WAITING", 100)
+def test_a_slow_reader_keeps_what_has_arrived(server, monkeypatch):
+    monkeypatch.setattr("streamlstm_connectors.markets.websocket.MAX_WAITING_MESSAGES", 100)
     source = opened(server, options="&silence=0.6")
     padded = [{"x": "x" * 10**6}] * 20  # more than the network holds
 
@@ -189,7 +189,7 @@ def test_a_reader_that_is_too_slow_keeps_what_it_has(server, monkeypatch):
     sender.join()
 
 
-def test_a_venue_that_falls_silent_is_a_lost_connection(server):
+def test_a_silent_venue_is_a_lost_connection(server):
     source = opened(server, options="&silence=0.6")
     assert source.read(10, 1.0) is None  # it answers pings
     server.stall()
@@ -201,7 +201,7 @@ def test_a_venue_that_falls_silent_is_a_lost_connection(server):
 
 
 def test_a_venue_that_does_not_answer_is_a_lost_connection(server, monkeypatch):
-    monkeypatch.setattr("streamlstm_connectors.markets.venues.SECONDS", 0.2)
+    monkeypatch.setattr("streamlstm_connectors.markets.venue.VenueSource.timeout_seconds", 0.2)
     server.silent = True
     source = source_of(server.address())
     with pytest.raises(ConnectionError, match="does not answer"):
@@ -209,7 +209,7 @@ def test_a_venue_that_does_not_answer_is_a_lost_connection(server, monkeypatch):
     source.close()
 
 
-def test_a_venue_that_is_not_there_is_a_lost_connection():
+def test_an_unreachable_venue_is_a_lost_connection():
     source = source_of(f"kraken://127.0.0.1:{free_port()}/BTC/USD?tls=0")
     with pytest.raises(ConnectionError, match="kraken://127"):
         source.open(None)
@@ -218,7 +218,7 @@ def test_a_venue_that_is_not_there_is_a_lost_connection():
     source.close()
 
 
-def test_what_a_venue_refuses_is_an_error_with_its_words(server):
+def test_a_refusal_is_an_error_with_the_words_of_the_venue(server):
     names = {"binance": "refused@trade"}.get(server.venue.scheme, "REFUSED")
     source = source_of(server.address(names))
     with pytest.raises(ParameterError, match=r"refuses.*(refused|REFUSED)"):
@@ -226,7 +226,7 @@ def test_what_a_venue_refuses_is_an_error_with_its_words(server):
     source.close()
 
 
-def test_what_a_venue_refuses_for_a_while_is_tried_again(server, monkeypatch):
+def test_a_refusal_that_passes_is_a_lost_connection(server, monkeypatch):
     refusals = {
         "binance": {"error": {"code": 3, "msg": "Too many requests"}, "id": 1},
         "coinbase": {"type": "error", "message": "Rate limit exceeded"},
@@ -240,7 +240,7 @@ def test_what_a_venue_refuses_for_a_while_is_tried_again(server, monkeypatch):
     source.close()
 
 
-def test_a_run_goes_on_after_connections_were_lost(server):
+def test_a_run_continues_after_lost_connections(server):
     run, thread = live(source_of(server.address()))
     sent = 0
 
@@ -270,7 +270,7 @@ def test_a_run_goes_on_after_connections_were_lost(server):
     assert run.metrics.source_errors >= 5
 
 
-def test_each_trade_counts_once_however_often_the_run_is_killed(server, tmp_path):
+def test_each_trade_is_learned_once_although_the_run_is_killed(server, tmp_path):
     chance = random.Random(1)
     state, sent, killed = tmp_path / "state", 0, set()
 
@@ -326,7 +326,7 @@ def test_each_trade_counts_once_however_often_the_run_is_killed(server, tmp_path
     "poison", ["", "{", "[1]", "{}", "7", b"\xff", "[" * 100_000, json.dumps({"x": "x" * 10**7})],
     ids=["empty", "cut", "list", "fields", "number", "bytes", "deep", "long"],
 )  # fmt: skip
-def test_messages_that_are_no_ticks_are_handed_over_as_such(server, poison):
+def test_messages_that_are_not_ticks_are_rejected_with_a_reason(server, poison):
     source = opened(server)
     server.trade(1)
     server.send(poison)
@@ -361,7 +361,7 @@ def test_messages_that_are_no_ticks_are_handed_over_as_such(server, poison):
     ],
     ids=lambda value: str(value)[:10],
 )
-def test_trades_with_bad_fields(server, field, value, reason):
+def test_trades_with_bad_fields_are_rejected(server, field, value, reason):
     source = opened(server, fields=Fields("price", "symbol", "time", ("side",)))
     name = {"symbol": source.symbol_field, **source.channels[source.channel].fields}[field]
     message = server.venue.trade(server.venue.symbols[0], 2, 2)
@@ -381,7 +381,7 @@ def test_trades_with_bad_fields(server, field, value, reason):
     assert len(reasons) == bool(reason)
 
 
-def test_poison_goes_to_a_file_and_the_run_goes_on(server, tmp_path):
+def test_bad_messages_go_to_a_file_and_the_run_continues(server, tmp_path):
     poison = ["{", {"nothing": 1}, server.venue.trade("", 1, 1), "7"]
     run, thread = live(source_of(server.address()), dead_letters=tmp_path / "dead")
     try:
@@ -400,7 +400,7 @@ def test_poison_goes_to_a_file_and_the_run_goes_on(server, tmp_path):
     assert all(line["id"] and line["reason"] for line in lines)
 
 
-def test_entries_beside_a_bad_one_are_ticks():
+def test_a_bad_entry_does_not_reject_the_others_of_its_message():
     with VenueServer(Kraken()) as server:
         source = opened(server)
         good = [server.venue.entry("BTC/USD", n, n) for n in (1, 2)]
@@ -411,7 +411,7 @@ def test_entries_beside_a_bad_one_are_ticks():
     assert reasons == ["not an object with fields", "symbol: no symbol"]
 
 
-def test_what_keeps_a_connection_is_no_tick():
+def test_messages_that_keep_the_connection_are_ignored():
     others = [
         {"e": "serverShutdown", "E": BEGIN},
         Coinbase().heartbeat("BTC-USD"),
@@ -427,7 +427,7 @@ def test_what_keeps_a_connection_is_no_tick():
             source.close()
 
 
-def test_an_error_of_the_venue_later_on_is_a_lost_connection():
+def test_an_error_after_the_subscription_is_a_lost_connection():
     errors = [
         {"code": 1, "msg": "gone wrong"},
         {"type": "error", "message": "gone wrong"},
@@ -444,7 +444,7 @@ def test_an_error_of_the_venue_later_on_is_a_lost_connection():
             source.close()
 
 
-def test_klines_of_binance_come_when_they_are_final():
+def test_klines_of_binance_are_read_when_complete():
     with VenueServer(Binance()) as server:
         fields = Fields("close", "symbol", "time", ("open", "high", "low", "volume", "trades"))
         source = opened(server, "btcusdt@kline_1m", fields)
@@ -457,7 +457,7 @@ def test_klines_of_binance_come_when_they_are_final():
     assert source.missed == 2
 
 
-def test_tickers_of_binance():
+def test_tickers_of_binance_have_their_fields():
     with VenueServer(Binance()) as server:
         source = opened(server, "bnbbtc@ticker", Fields("price", features=("bid", "ask_size")))
         server.send(server.venue.ticker("BNBBTC", BEGIN))
@@ -473,7 +473,7 @@ def test_tickers_of_binance():
     assert (batch.values[0], batch.features["ask"][0]) == (25.3519, 25.3652)
 
 
-def test_tickers_of_coinbase():
+def test_tickers_of_coinbase_have_their_fields():
     with VenueServer(Coinbase()) as server:
         fields = Fields("price", "symbol", "time", ("size", "side", "bid", "ask", "sequence"))
         source = opened(server, "ETH-USD", fields, "&channel=ticker")
@@ -486,7 +486,7 @@ def test_tickers_of_coinbase():
     assert batch.timestamps[0] == 1666222102061769000
 
 
-def test_tickers_of_kraken():
+def test_tickers_of_kraken_have_their_fields():
     with VenueServer(Kraken()) as server:
         source = opened(server, "ALGO/USD", Fields("price", time="time"), "&channel=ticker")
         for second in (1, 1, 2):
@@ -497,7 +497,7 @@ def test_tickers_of_kraken():
     assert (values, source.repeated) == ([0.10035] * 2, 1)
 
 
-def test_candles_of_kraken_come_when_another_has_begun():
+def test_candles_of_kraken_are_read_when_the_next_has_begun():
     with VenueServer(Kraken()) as server:
         candle, candles = server.venue.candle, server.venue.candles
         options = "&channel=ohlc&interval=1"
@@ -520,7 +520,7 @@ def test_candles_of_kraken_come_when_another_has_begun():
     assert source.missed == 0
 
 
-def test_tls_is_trusted_as_told(tmp_path):
+def test_tls_checks_certificates(tmp_path):
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -533,9 +533,9 @@ def test_tls_is_trusted_as_told(tmp_path):
         server.trade(1)
         assert numbers(read(source, 1)[0]) == [1]
         source.close()
-        with pytest.raises(ParameterError, match="not trusted"):
+        with pytest.raises(ParameterError, match="no trusted certificate"):
             source_of(address).open(None)
-        with pytest.raises(ParameterError, match="no certificates in"):
+        with pytest.raises(ParameterError, match="cannot use the certificates"):
             source_of(f"{address}?ca={tmp_path / 'none.pem'}")
 
 
@@ -543,7 +543,7 @@ def test_tls_is_trusted_as_told(tmp_path):
     ("status", "error"),
     [(404, ParameterError), (451, ParameterError), (429, ConnectionError), (503, ConnectionError)],
 )
-def test_answers_of_http(status, error):
+def test_http_errors_pass_or_end_the_run(status, error):
     def answer(connection, request):
         return connection.respond(status, "")
 
@@ -561,16 +561,16 @@ def test_answers_of_http(status, error):
     ("address", "fields", "message"),
     [
         ("binance:///", FIELDS, "names no symbol"),
-        ("binance:///a@trade,b@aggTrade", FIELDS, "several channels"),
-        ("binance:///a@depth", FIELDS, "'depth' is no channel; known are trade, aggTrade"),
-        ("coinbase:///BTC-USD?channel=full", FIELDS, "'full' is no channel"),
+        ("binance:///a@trade,b@aggTrade", FIELDS, "has the channels"),
+        ("binance:///a@depth", FIELDS, "unknown channel 'depth'; known are trade, aggTrade"),
+        ("coinbase:///BTC-USD?channel=full", FIELDS, "unknown channel 'full'"),
         ("kraken:///BTC/USD?chanel=trade", FIELDS, "'chanel'"),
         ("kraken:///BTC/USD?silence=0", FIELDS, "silence must be above 0"),
         ("kraken:///BTC/USD", Fields("bid"), "trade has no field 'bid'; it has symbol, price"),
         ("kraken:///BTC/USD", Fields(), "has no field 'value'"),
         ("binance:///a@bookTicker", Fields("bid", time="time"), "has no field 'time'"),
         ("coinbase:///BTC-USD", Fields("price", features=("ask",)), "has no field 'ask'"),
-        ("coinbase:///BTC-USD", Fields("price", features=("symbol",)), "may be the key only"),
+        ("coinbase:///BTC-USD", Fields("price", features=("symbol",)), "can only be the key"),
         ("coinbase:///BTC-USD", Fields("price", sequence="ask"), "has no field 'ask'"),
         ("coinbase:///BTC-USD,ETH-USD", Fields("price"), "several symbols"),
     ],
@@ -591,11 +591,11 @@ def test_addresses_and_fields_are_checked_before_connecting(address, fields, mes
         ("kraken://here:8080/BTC/USD?tls=0", "ws://here:8080/v2"),
     ],
 )  # fmt: skip
-def test_where_addresses_lead(address, url):
+def test_addresses_become_urls(address, url):
     assert source_of(address)._socket._url == url
 
 
-def test_the_command_runs(server, tmp_path):
+def test_the_command_reads_a_venue(server, tmp_path):
     command = [
         sys.executable, "-m", "streamlstm", "run", "--source", server.address(),
         "--key", "symbol", "--value", "price", "--time", "time", "--features", "size,side",

@@ -1,15 +1,13 @@
-"""The command line: what it prints, writes and returns."""
+"""`streamlstm replay`: what it prints, writes and returns."""
 
 import contextlib
 import csv
 import json
 import os
 import pty
-import signal
 import subprocess
 import sys
 import time
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
@@ -17,39 +15,9 @@ import pandas as pd
 import pytest
 from streams import mase, random_walk, seasonal
 
-from streamlstm import ForecasterFleet, LSTMForecaster
-from streamlstm.cli import commands as cli
+from streamlstm import LSTMForecaster
 from streamlstm.errors import InputError
-from streamlstm.live import run as live
-from streamlstm.live.batch import Batch
-from streamlstm.replays.runner import run
-
-
-@pytest.fixture
-def streamlstm(monkeypatch, capsys):
-    """Run the command in this process; gives exit code, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["streamlstm", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def stream(tmp_path):
-    """A file with an hourly stream and a feature."""
-    path = tmp_path / "stream.csv"
-    times = pd.date_range("2024-01-01", periods=1200, freq="h")
-    frame = {"time": times.strftime("%Y-%m-%dT%H:%M:%S"), "load": seasonal(1200)}
-    pd.DataFrame(frame | {"wind": random_walk(1200)}).to_csv(path, index=False)
-    return path
+from streamlstm.replays import replay as replays
 
 
 def test_says_what_it_guessed_and_prints_a_table(streamlstm, stream):
@@ -282,94 +250,7 @@ def test_bad_data_ends_with_one_line_and_code_1(streamlstm, tmp_path, text, argu
     assert message in err.splitlines()[-1]
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [],
-        ["play"],
-        ["replay"],
-        ["replay", "missing.csv"],
-        ["replay", "FILE", "--season", "1"],
-        ["replay", "FILE", "--season", "daily"],
-        ["replay", "FILE", "--horizon", "0"],
-        ["replay", "FILE", "--window", "-1"],
-        ["replay", "FILE", "--learning-rate", "-1"],
-        ["replay", "FILE", "--learning-rate", "nan"],
-        ["replay", "FILE", "--plot", "plot.gif"],
-        ["replay", "FILE", "--interval", "0"],
-        ["replay", "FILE", "--interval", "-0.5"],
-        ["replay", "FILE", "--interval", "0.995"],
-        ["replay", "FILE", "--interval", "90"],
-        ["replay", "FILE", "--interval", "nan"],
-        ["replay", "FILE", "--preset", "slow"],
-        ["replay", "FILE", "--known", "load"],
-        ["replay", "FILE", "--known", "load", "--wide", "--target", "wind,load"],
-        ["replay", "FILE", "--wide", "--key", "wind"],
-        ["replay", "FILE", "--wide", "--target", ","],
-        ["replay", "FILE", "--wide", "--worst", "-1"],
-        ["replay", "FILE", "--weights", "shared"],
-        ["replay", "FILE", "--wide", "--weights", "shared"],
-        ["replay", "FILE", "--wide", "--weights", "own", "--preset", "fast"],
-        ["replay", "FILE", "--speed", "0"],
-        ["replay", "FILE", "--speed", "nan"],
-        ["replay", "FILE", "--speed", "1", "--time", "none"],
-        ["replay", "FILE", "--bars", "1 day"],
-        ["replay", "FILE", "--bars", "1d:median"],
-        ["replay", "FILE", "--bars", "1d", "--features", "wind"],
-        ["replay", "FILE", "--bars", "1d", "--known", "wind"],
-        ["replay", "FILE", "--bars", "1d", "--time", "none"],
-        ["replay", "FILE", "--colour"],
-        ["run", "--source", "redis://localhost/ticks", "--weights", "shared"],
-        ["run", "--source", "redis://localhost/ticks", "--weights", "shared", "--key", "site"],
-        ["run", "--source", "redis://localhost/ticks", "--weights", "own", "--key", "site"],
-        ["run", "--source", "redis://localhost/ticks", "--bars", "5min"],
-        ["run", "--source", "redis://localhost/ticks", "--bars", "5:median"],
-        ["run", "--source", "redis://localhost/ticks", "--snapshot-seconds", "5"],
-        ["run", "--source", "redis://localhost/ticks", "--state", ".", "--snapshot-seconds", "nan"],
-    ],
-)
-def test_bad_usage_ends_with_code_2(streamlstm, stream, arguments):
-    code, out, err = streamlstm(*[stream if word == "FILE" else word for word in arguments])
-    assert code == 2
-    assert out == "" or arguments == []
-    assert "Traceback" not in err
-
-
 SMALL = ["--preset", "fast", "--hidden-size", 4, "--window", 5]
-
-
-def columns_of_a_wide_file():
-    """Hours of which some are absent; empty cells; a stream that comes late, one that is calm."""
-    ticks = np.delete(np.arange(420), [300, 301, 350])
-    frame = pd.DataFrame(
-        {
-            "time": pd.Timestamp("2024-01-01") + pd.to_timedelta(ticks, "h"),
-            "load, MW": 1000 * seasonal(420)[ticks],
-            "price": random_walk(420)[ticks].round(2),
-            "late": random_walk(420, seed=1)[ticks],
-            "wind": random_walk(420, seed=2)[ticks],
-        }
-    )
-    frame.loc[:150, "late"] = np.nan
-    frame.loc[200:210, "price"] = np.nan
-    return frame.assign(calm=5.0)
-
-
-@pytest.fixture
-def wide(tmp_path):
-    path = tmp_path / "wide.csv"
-    columns_of_a_wide_file().to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%S")
-    return path
-
-
-@pytest.fixture
-def long(tmp_path):
-    """The same streams by key: ragged, in turns of their own, without what is missing."""
-    path, rng = tmp_path / "long.csv", np.random.default_rng(3)
-    frame = columns_of_a_wide_file().melt(id_vars=["time", "wind"], var_name="name").dropna()
-    frame = frame.iloc[rng.permutation(len(frame))].sort_values("time", kind="stable")
-    frame.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%S")
-    return path
 
 
 def lines_of(path, key=None):
@@ -525,15 +406,6 @@ def test_a_plot_of_many_streams_is_of_the_worst(streamlstm, wide, tmp_path, inte
     assert (b'<g id="interval">' in path.read_bytes()) == bool(interval)
 
 
-@pytest.mark.parametrize(
-    ("model", "keys"), [(LSTMForecaster(), ["a"]), (ForecasterFleet(LSTMForecaster()), None)]
-)
-def test_several_streams_need_a_fleet_and_one_a_forecaster(model, keys):
-    batch = Batch(np.ones(1), {}, None, ["0"], keys)
-    with pytest.raises(InputError, match="several streams need a ForecasterFleet"):
-        next(run(model, [batch]))
-
-
 def test_many_very_short_streams(streamlstm, tmp_path):
     path = tmp_path / "short.csv"
     path.write_text("key,y\na,1\nb,\n")
@@ -578,14 +450,14 @@ def test_many_streams_go_on(streamlstm, wide, long, tmp_path, kind):
     code, out, err = streamlstm("replay", *options)
     result = json.loads(out)
     assert code == 0
-    assert "goes on after 998 ticks" in err
+    assert "continuing after 998 ticks" in err
     for name in ("seconds", "ticks_per_second"):
         del expected[name], result[name]
     assert result == expected
     assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert plots[1].read_bytes() == plots[0].read_bytes()
     code, _, err = streamlstm("replay", *options, "--seed", 1)
-    assert (code, "a run with --seed 0, not 1" in err) == (2, True)
+    assert (code, "a run with seed 0, not 1" in err) == (2, True)
 
 
 @pytest.mark.parametrize("kind", [[], ["--wide", "--target", "load"]])
@@ -604,13 +476,13 @@ def test_a_replay_of_bars_is_one_of_a_file_of_bars(streamlstm, stream, tmp_path,
     assert streamlstm(*parts, "--limit", 20)[0] == 0
     code, out, err = streamlstm(*parts)
     assert code == 0
-    assert "goes on after 20 ticks" in err
+    assert "continuing after 20 ticks" in err
     assert ("stream.csv: load, mean of 1d" in out) is (not kind)
     found, expected = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("parts", "whole"))
     assert len(found) == 49
     pd.testing.assert_frame_equal(found, expected)
     code, _, err = streamlstm(*parts, "--bars", "1d")
-    assert (code, "--bars 1d:mean, not 1d" in err) == (2, True)
+    assert (code, "a run with bars 1d:mean, not 1d" in err) == (2, True)
 
 
 def test_bars_may_come_at_the_speed_of_their_ticks(streamlstm, tmp_path):
@@ -633,79 +505,7 @@ def test_ticks_that_are_in_no_bar_are_told_of(streamlstm, tmp_path):
     )
     code, _, err = streamlstm("replay", path, *SMALL, "--bars", "10s")
     assert code == 0
-    assert "note: 1 ticks came after their bar, and are in none" in err
-
-
-def test_a_live_run_of_bars_goes_on_with_those_that_are_open(streamlstm, tmp_path, monkeypatch):
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    path = tmp_path / "ticks.csv"
-    rows = "".join(f"{'ab'[n % 3 > 0]},{n},1\n" for n in range(120))
-    path.write_text("key,load,size\n" + rows)
-    bars = ["--value", "load", "--bars", "8:mean", "--features", "high,size:sum"]
-    command = ["run", "--source", f"csv:///{path}", "--key", "key", *bars, *SMALL]
-    learned = []
-    for name, limit in [("whole", 100), ("parts", 1), ("parts", 3), ("parts", 100)]:
-        to = ["--sink", f"csv:///{tmp_path / name}.csv", "--state", tmp_path / name]
-        code, out, err = streamlstm(*command, *to, "--limit", limit)
-        assert code == 0, err
-        learned.append(json.loads(out)["ticks"])
-    assert learned == [15, 1, 3, 11]
-    assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
-    closers = pd.read_csv(tmp_path / "whole.csv").groupby("key")["id"].apply(list).to_dict()
-    assert closers == {"a": [*range(21, 120, 24)], "b": [*range(11, 120, 12)]}
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("season = 24", None),
-        ("season = [12, 24]", None),
-        ("interval = 0.9", None),
-        ("key = 'name'\nweights = 'shared'", None),
-        ("features = []", None),
-        ("horizon = true", "horizon is text, a number or a list, not True"),
-        ("learning-rate = false", "learning-rate is text, a number or a list, not False"),
-        ("features = [['wind']]", "features is text, a number or a list, not"),
-        ("[key]\nname = 1", "key is text, a number or a list, not"),
-        ("seed = 2024-01-01", "seed is text, a number or a list, not"),
-        ("horizon = 1.5", "should be a valid integer"),
-        ("colour = 1", "has 'colour', which is no option"),
-        ("= 1", "is no TOML"),
-    ],
-)
-def test_a_file_may_hold_the_options(streamlstm, tmp_path, monkeypatch, line, said):
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.chdir(tmp_path)
-    Path("ticks.csv").write_text("name,load\n" + "a,1\n" * 5)
-    Path("run.toml").write_text(f"value = 'load'\npreset = 'fast'\n{line}\n")
-    options = ["--source", "csv:///ticks.csv", "--hidden-size", 4, "--window", 5]
-    code, out, err = streamlstm("run", *options, "--config", "run.toml")
-    if said is None:
-        assert code == 0, err
-        assert json.loads(out)["ticks"] == 5
-    else:
-        assert code == 2
-        assert said in " ".join(err.replace("│", " ").split())  # which stand in a box
-
-
-def test_a_live_run_of_many_streams_may_share_a_network(streamlstm, monkeypatch):
-    made = []
-
-    class Run:
-        metrics = live.Metrics()
-
-        def __init__(self, model, *_, **options):
-            made.append((model, options["options"]["--weights"]))
-
-        def run(self, limit):
-            pass
-
-    monkeypatch.setattr(live, "LiveRun", Run)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    command = ["run", "--source", "redis://localhost/ticks", "--key", "site", "--preset", "fast"]
-    assert streamlstm(*command)[0] == 0
-    assert streamlstm(*command, "--weights", "shared")[0] == 0
-    assert [(model.weights, named) for model, named in made] == [("private",) * 2, ("shared",) * 2]
+    assert "note: late for their bar and left out: 1 tick\n" in err
 
 
 @pytest.mark.parametrize(("name", "system"), [("a.parquet", "parquet"), ("a.csv.gz", "csv")])
@@ -714,7 +514,7 @@ def test_the_name_of_a_file_says_what_it_is(streamlstm, stream, monkeypatch, nam
         def __init__(self, path, **_):
             raise InputError(f"{path.name} is read as {system}")
 
-    monkeypatch.setattr(cli, "_connector", lambda *kind: {(system, "source"): Source}[kind])
+    monkeypatch.setattr(replays, "_connector", lambda *kind: {(system, "source"): Source}[kind])
     path = stream.rename(stream.with_name(name))
     code, _, err = streamlstm("replay", path)
     assert (code, err) == (1, f"error: {name} is read as {system}\n")
@@ -753,8 +553,3 @@ def test_a_progress_bar_on_a_terminal(stream):
     assert process.returncode == 0
     assert b"1,200 ticks" in shown
     assert result["ticks"] == 1200
-
-
-def test_connectors_are_found_through_entry_points():
-    assert "csv" in entry_points(group="streamlstm.sources").names
-    assert "csv" in entry_points(group="streamlstm.sinks").names
