@@ -25,7 +25,7 @@ class IterableSource:
 
     An item is one of these:
 
-    - a mapping with the `fields`; times may be `datetime`s
+    - a mapping with the `fields`; times may be `datetime` objects
     - a number, or text that is one: the value
     - a pair: key and value
     - bytes: a message in JSON

@@ -121,5 +121,5 @@ def test_the_log_has_the_level_asked_for(tmp_path):
     for level, is_shown in [("warning", True), ("ERROR", False)]:
         done = in_a_new_process("--log-level", level, *run)
         assert done.returncode == 0, done.stderr
-        assert (" WARNING streamlstm_connectors" in done.stderr) == is_shown
+        assert (" WARNING streamlstm" in done.stderr) == is_shown
     assert in_a_new_process("--log-level", "loud", *run).returncode == 2

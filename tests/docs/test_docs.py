@@ -54,6 +54,15 @@ def test_blocks_that_are_left_out_say_why(page):
         assert "notest" not in block.flags or block.comment, f"{page}, line {block.line}"
 
 
+FILES = re.compile(r"`((?:streamlstm|connectors|tests|benchmarks|examples|docs)/[\w/.]+\.\w+)`")
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=pages.name_of)
+def test_files_that_a_page_names_exist(page):
+    names = FILES.findall(page.read_text(encoding="utf-8"))
+    assert [name for name in names if not (pages.ROOT / name).exists()] == []
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
