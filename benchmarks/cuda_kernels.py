@@ -17,8 +17,9 @@ import numba
 import numpy as np
 
 from streamlstm.fleets import cuda as cuda_streams
+from streamlstm.fleets.cuda_packing import empty_streams, empty_weights
 from streamlstm.kernels.cuda.device import cuda
-from streamlstm.kernels.cuda.layout import Rules, Streams, Weights
+from streamlstm.kernels.cuda.layout import Rules
 from streamlstm.kernels.cuda.private import learn_private, learning_size
 from streamlstm.kernels.cuda.rows import fill, read_forecasts
 from streamlstm.kernels.cuda.shared import learn_shared, step_shared, update_shared
@@ -37,15 +38,7 @@ class Usage(NamedTuple):
 
 def signatures() -> dict[str, tuple]:
     """Every kernel with arguments of the types that it is called with."""
-    streams = Streams(
-        *(
-            np.zeros((1, *shape), np.int32 if n == 0 else np.float32)
-            for n, shape in enumerate(cuda_streams.shapes(1, 6, 1))
-        )
-    )
-    weights = Weights(
-        *(np.zeros((1, *shape), np.float32) for shape in cuda_streams.weights_shapes(1, 6))
-    )
+    streams, weights = empty_streams(1, 1, 6, 1), empty_weights(1, 1, 6)
     single = np.float32(0.0)
     rules = Rules(0, 0, single, single, single, single)
     matrix, row = np.zeros((1, 1), np.float32), np.zeros(1, np.float32)

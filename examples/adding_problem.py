@@ -1,20 +1,19 @@
-"""The adding problem: remember two of a hundred values and add them up.
+"""The adding problem: remember two of a hundred values and add them.
 
 Run with `python examples/adding_problem.py`: sequences of 30 pairs, a few seconds. `--full` is the
-task of Hochreiter & Schmidhuber (1997), 100 pairs: learn until 2,000 sequences in a row are less
-than 0.04 off, then count failures among 2,560 new ones. They needed 74,000 sequences and 1 failed.
+task of Hochreiter & Schmidhuber (1997), with 100 pairs: learn until the errors of 2,000 sequences
+in a row are below 0.04, then count failures among 2,560 new ones. Theirs needed 74,000 sequences,
+with 1 failure.
 """
 
-import argparse
-
 import numpy as np
-from classic_tasks import adding_problem, learn_and_test
+from classic_tasks import adding_problem, learn_and_test, run
 
 from streamlstm import LSTMRegressor
 
 
 def solve(length: int, enough: int, seed: int) -> tuple[int | None, int]:
-    """Sequences learned, see `learn_and_test`, and failures afterwards."""
+    """Learn and test a network: see `learn_and_test`."""
     rng = np.random.default_rng(seed)
     model = LSTMRegressor(
         hidden_size=16, cell="lstm1997", window=length + length // 10, learning_rate=0.002,
@@ -23,7 +22,7 @@ def solve(length: int, enough: int, seed: int) -> tuple[int | None, int]:
 
     def attempt(learning: bool) -> bool:
         sequence, target = adding_problem(rng, length)
-        targets = np.full(len(sequence), np.nan)  # none until the end
+        targets = np.full(len(sequence), np.nan)  # only the last tick has a target
         if learning:
             targets[-1] = target
         model.reset_state()
@@ -33,16 +32,5 @@ def solve(length: int, enough: int, seed: int) -> tuple[int | None, int]:
     return learn_and_test(attempt, enough)
 
 
-def main() -> None:
-    """Solve one."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="100 pairs, 2,000 in a row")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    length, enough = (100, 2000) if options.full else (30, 500)
-    learned, wrong = solve(length, enough, options.seed)
-    print(f"{length} pairs: {learned} sequences learned, {wrong} of 2560 new ones wrong")
-
-
 if __name__ == "__main__":
-    main()
+    run(solve, __doc__.splitlines()[0], "pairs")

@@ -12,14 +12,14 @@ DATA = Path(__file__).parent / "data" / "pedestrians_hourly.csv"
 
 
 def readings():
-    """Stands for whatever delivers your values: a queue, a socket, a sensor."""
+    """Yield values from a file; replace it with your own source: a queue, a socket, a sensor."""
     with DATA.open() as file:
         for row in csv.DictReader(file):
             yield float(row["pedestrians"])
 
 
 def main() -> None:
-    """Follow the stream and report the last day."""
+    """Forecast and learn each value, then print the last day."""
     model = LSTMForecaster(season=(24, 168))
     history = []
     for value in readings():

@@ -1,7 +1,7 @@
-"""Follow a universe of stocks, a forecaster each, and look at those that fare worst.
+"""Forecast 500 stocks with one fleet, and list those with the worst forecasts.
 
-One object holds them all and learns a day's prices in one call, on all cores. The stocks are those
-of river's `SP500Stocks`, prices rebuilt from daily returns.
+The fleet holds a forecaster for each stock and learns a day's prices in one call, on all cores. The
+data are river's `SP500Stocks`, with prices rebuilt from daily returns.
 
 Run with `python examples/fleet.py`.
 """
@@ -19,7 +19,7 @@ except ImportError as error:
 
 
 def universe(stocks, days):
-    """Names, and (T, S) prices."""
+    """Names of the stocks, and (T, S) prices."""
     rows = [x for x, _ in SP500Stocks().take(days)]
     names = [name for name, change in rows[0].items() if isinstance(change, float)][:stocks]
     changes = np.array([[row[name] for name in names] for row in rows])
@@ -27,14 +27,14 @@ def universe(stocks, days):
 
 
 def main(stocks=500, days=1257):
-    """Learn day by day, then show the stocks with the worst ratio to the last price."""
+    """Learn day by day, then print the stocks with the worst error relative to the last price."""
     names, prices = universe(stocks, days)
     fleet = ForecasterFleet(LSTMForecaster(season=None, preset="fast"))
     forecasts, bounds = np.empty_like(prices), np.empty((*prices.shape, 2))
     start = time.perf_counter()
     for t, row in enumerate(prices):
-        made, around = fleet.learn_many(names, row, interval=0.9)
-        forecasts[t], bounds[t] = made[:, 0], around[:, :, 0]
+        next_prices, intervals = fleet.learn_many(names, row, interval=0.9)
+        forecasts[t], bounds[t] = next_prices[:, 0], intervals[:, :, 0]
     seconds = time.perf_counter() - start
 
     scored = slice(days // 10, None)

@@ -1,4 +1,4 @@
-"""Train an LSTM offline in PyTorch, hand it over, and let it keep learning on the live stream.
+"""Train an LSTM offline in PyTorch, convert it, and keep learning on the live stream.
 
 Run with `python examples/offline_then_online.py`, after `pip install 'streamlstm[torch]'`.
 """
@@ -13,12 +13,15 @@ from streamlstm import LSTMRegressor
 
 DATA = Path(__file__).parent / "data" / "pedestrians_hourly.csv"
 OFFLINE = 4000  # hours to train on; the rest is the stream
-RATE = 0.0001  # of learning on; the best of six on the last quarter of OFFLINE
+RATE = 0.0001  # online learning rate; the best of six on the last quarter of OFFLINE
 HIDDEN, WINDOW, EPOCHS = 32, 168, 100
 
 
 def hours() -> tuple[np.ndarray, np.ndarray, float]:
-    """What is known before each hour, (T, 5): the last count, day and week; (T,) counts; unit."""
+    """(T, 5) features known before each hour, (T,) standardised counts, and their unit.
+
+    The features are the last count and the phases of day and week.
+    """
     table = pd.read_csv(DATA, parse_dates=["timestamp"])
     counts = table["pedestrians"].to_numpy(np.float64)
     center, unit = counts[:OFFLINE].mean(), counts[:OFFLINE].std()
@@ -29,7 +32,7 @@ def hours() -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def train(x: np.ndarray, y: np.ndarray) -> tuple[torch.nn.LSTM, torch.nn.Linear]:
-    """Fit windows of the past."""
+    """Train on windows of WINDOW hours."""
     torch.manual_seed(0)
     rnn, head = torch.nn.LSTM(x.shape[1], HIDDEN), torch.nn.Linear(HIDDEN, 1)
     optimizer = torch.optim.Adam([*rnn.parameters(), *head.parameters()], lr=0.01)
@@ -47,7 +50,7 @@ def train(x: np.ndarray, y: np.ndarray) -> tuple[torch.nn.LSTM, torch.nn.Linear]
 
 
 def main() -> None:
-    """Stream what training has not seen, once with the weights frozen, once learning."""
+    """Predict the hours after training, once with frozen weights and once learning online."""
     x, y, unit = hours()
     rnn, head = train(x[:OFFLINE], y[:OFFLINE])
     x, y = x[OFFLINE:], y[OFFLINE:]

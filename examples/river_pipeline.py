@@ -1,4 +1,4 @@
-"""Use a streamlstm model where river expects one of its own.
+"""Use streamlstm models in place of river's own.
 
 Run with `python examples/river_pipeline.py`.
 """
@@ -9,7 +9,7 @@ from streamlstm import LSTMForecaster, LSTMRegressor
 
 
 def main() -> None:
-    """Score a regressor in a pipeline and a forecaster over a horizon of a year."""
+    """Score a regressor in a pipeline, and a forecaster at each horizon up to a year."""
     model = compose.Discard("ordinal_date") | preprocessing.StandardScaler() | LSTMRegressor()
     print(evaluate.progressive_val_score(datasets.TrumpApproval(), model, metrics.MAE()))
 

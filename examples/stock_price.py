@@ -1,11 +1,11 @@
-"""Forecast market prices of the next day, and see how little there is to forecast.
+"""Forecast market prices a day ahead, and see how little can be forecast.
 
-Markets leave hardly anything in yesterday's prices that says more of tomorrow than the last price
-does. A forecaster that claims better has usually seen the future. What can be had is an honest
-1.00, and intervals that hold the price as often as they say.
+Past prices say hardly more about tomorrow's price than the last price does. A forecaster that seems
+much better has usually seen the future. A realistic result is an error ratio of 1.00, and intervals
+that hold the price as often as they should.
 
-Crude oil, USD a barrel, is `wti_oil_daily.csv` (public domain, see `examples/data`); the stocks are
-those of river's `SP500Stocks`, prices rebuilt from daily returns.
+The oil price, USD a barrel, is `wti_oil_daily.csv` (public domain, see `examples/data`); the stocks
+are from river's `SP500Stocks`, with prices rebuilt from daily returns.
 
 Run with `python examples/stock_price.py`.
 """
@@ -27,7 +27,7 @@ STOCKS = ("AAPL", "AMZN", "IBM", "JPM", "XOM")
 
 
 def prices():
-    """Name and prices, in the order they came, of each market."""
+    """Yield the name and the prices, in order of time, of each market."""
     with DATA.open() as file:
         oil = [float(row["price"] or "nan") for row in csv.DictReader(file)]  # nan on holidays
     yield "oil", np.array(oil)
@@ -37,7 +37,7 @@ def prices():
 
 
 def main():
-    """Follow each market day by day."""
+    """Forecast each market day by day, and print errors and coverage."""
     print("market    days  MAE  last value's  ratio  in 90% interval")
     for name, values in prices():
         model = LSTMForecaster(season=None)

@@ -1,20 +1,19 @@
-"""Temporal order: which of two symbols came first, which second, in a long sequence of others?
+"""Temporal order: which of two symbols came first and which second in a long sequence of others?
 
 Run with `python examples/temporal_order.py`: sequences of 30 symbols, a few seconds. `--full` is
-task 6a of Hochreiter & Schmidhuber (1997), 100 symbols: learn until 2,000 sequences in a row are
-right, no class 0.3 off or more, then count failures among 2,560 new ones. They needed 31,390.
+task 6a of Hochreiter & Schmidhuber (1997), with 100 symbols: learn until 2,000 sequences in a row
+are right, with all class probabilities less than 0.3 off, then count failures among 2,560 new ones.
+Theirs needed 31,390 sequences.
 """
 
-import argparse
-
 import numpy as np
-from classic_tasks import learn_and_test, temporal_order
+from classic_tasks import learn_and_test, run, temporal_order
 
 from streamlstm import LSTMClassifier
 
 
 def solve(length: int, enough: int, seed: int) -> tuple[int | None, int]:
-    """Sequences learned, see `learn_and_test`, and failures afterwards."""
+    """Learn and test a network: see `learn_and_test`."""
     rng = np.random.default_rng(seed)
     model = LSTMClassifier(
         hidden_size=16, cell="lstm1997", window=length + length // 10, learning_rate=0.001,
@@ -23,29 +22,19 @@ def solve(length: int, enough: int, seed: int) -> tuple[int | None, int]:
 
     def attempt(learning: bool) -> bool:
         sequence, order = temporal_order(rng, length)
-        labels: list[str | None] = [None] * len(sequence)  # none until the end
+        labels: list[str | None] = [None] * len(sequence)  # only the last tick has a label
         if learning:
             labels[-1] = order
         model.reset_state()
-        shares = model.learn_many(sequence, labels)[-1]
-        chances = dict(zip(model.classes_, shares, strict=True))
-        return len(chances) > 1 and all(
-            abs(chance - (label == order)) < 0.3 for label, chance in chances.items()
+        last = model.learn_many(sequence, labels)[-1]
+        probabilities = dict(zip(model.classes_, last, strict=True))
+        return len(probabilities) > 1 and all(
+            abs(probability - (label == order)) < 0.3
+            for label, probability in probabilities.items()
         )
 
     return learn_and_test(attempt, enough)
 
 
-def main() -> None:
-    """Solve one."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="100 symbols, 2,000 in a row")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    length, enough = (100, 2000) if options.full else (30, 500)
-    learned, wrong = solve(length, enough, options.seed)
-    print(f"{length} symbols: {learned} sequences learned, {wrong} of 2560 new ones wrong")
-
-
 if __name__ == "__main__":
-    main()
+    run(solve, __doc__.splitlines()[0], "symbols")

@@ -1,10 +1,10 @@
-"""Learn Python from a stream of characters, then write some.
+"""Learn Python code from a stream of characters, then write some.
 
-Every character is predicted before it is learned from: the bits per character are what a compressor
-built on the model would need. Beside the LSTM stands an n-gram model, which counts what followed
-the last five characters and smooths as Witten and Bell do.
+Each character is predicted before it is learned. The score, bits per character, is what a
+compressor built on the model would need. The baseline is an n-gram model, which counts what
+followed the last five characters, with Witten-Bell smoothing.
 
-The text is the source code of Python's standard library, as it is installed (PSF licence).
+The text is the source code of the installed Python's standard library (PSF licence).
 
 Run with `python examples/text_generator.py`, or with `--full`, which takes a few minutes.
 """
@@ -19,24 +19,24 @@ from pathlib import Path
 from streamlstm import LSTMClassifier
 
 ORDER = 5
-BLOCK = 5_000  # characters a call
-NEW = 1e-4  # of the probability is kept for characters never seen
+BLOCK = 5_000  # characters per call
+NEW = 1e-4  # probability reserved for characters never seen before
 
 
 def source_code(size):
-    """Characters of the modules of the standard library, in the order of their names."""
+    """The first characters of the standard library's modules, sorted by name."""
     files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
     return "".join(file.read_text(encoding="utf-8") for file in files)[:size]
 
 
 def ngram_bits(text, alphabet):
     """Bits that an online n-gram model needs for each character."""
-    counts = defaultdict(Counter)  # of what followed each context
+    counts = defaultdict(Counter)  # characters that followed each context
     bits = []
     for t, char in enumerate(text):
         p = 1 / alphabet
         contexts = [counts[text[t - n : t]] for n in range(min(t, ORDER) + 1)]
-        for context in filter(None, contexts):  # from the shortest: each mixes its counts in
+        for context in filter(None, contexts):  # from the shortest: each adds its own counts
             p = (context[char] + len(context) * p) / (context.total() + len(context))
         for context in contexts:
             context[char] += 1
@@ -45,32 +45,32 @@ def ngram_bits(text, alphabet):
 
 
 def lstm_bits(model, text, alphabet):
-    """Bits that the LSTM, learning as it goes, needs for each character but the first."""
+    """Bits that the LSTM needs for each character but the first, while it learns."""
     bits = []
     for start in range(0, len(text) - 1, BLOCK):
         past, new = text[start : start + BLOCK], text[start + 1 : start + BLOCK + 1]
-        chances = model.learn_many({"char": list(past[: len(new)])}, list(new))
+        probabilities = model.learn_many({"char": list(past[: len(new)])}, list(new))
         column = {char: k for k, char in enumerate(model.classes_)}
         for t, char in enumerate(new):
-            bits.append(-log2((1 - NEW) * chances[t, column[char]] + NEW / alphabet))
+            bits.append(-log2((1 - NEW) * probabilities[t, column[char]] + NEW / alphabet))
     return bits
 
 
 def write(model, char, size, seed=0):
-    """Let the model go on by itself, character by character."""
+    """Generate text: draw each character from the model's prediction."""
     draw = random.Random(seed)
     text = []
     for _ in range(size):
-        chances = model.predict_proba_one({"char": char})
-        model.learn_one({"char": char}, None)  # moves on, learns nothing
-        weights = [p**1.5 for p in chances.values()]  # a little surer than it is
-        (char,) = draw.choices(list(chances), weights)
+        probabilities = model.predict_proba_one({"char": char})
+        model.learn_one({"char": char}, None)  # advances the state, trains nothing
+        weights = [p**1.5 for p in probabilities.values()]  # favours likely characters
+        (char,) = draw.choices(list(probabilities), weights)
         text.append(char)
     return "".join(text)
 
 
 def main(size=100_000, hidden_size=128, learning_rate=0.004):
-    """Score both models over ten stretches of the stream."""
+    """Print the bits per character of both models, for each tenth of the stream."""
     text = source_code(size)
     alphabet = len(set(text))
     model = LSTMClassifier(

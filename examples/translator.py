@@ -1,13 +1,13 @@
 """Translate dates, spans of time, amounts and lists from English into Spanish.
 
-One LSTM reads the English words, a mark, and the Spanish words, and is taught the Spanish: y is
-None before the mark. English is read backwards (Sutskever, Vinyals and Le, 2014), numbers digit
-by digit. Then it writes translations, each time the likeliest word. BLEU is that of phrases
-held out, beside the English as it is and a translation memory, which answers with the translation
-of the most similar phrase.
+One LSTM reads the English words, a mark, and the Spanish words. Its labels are the Spanish words;
+before the mark y is None. English is read backwards (Sutskever, Vinyals and Le, 2014), and numbers
+digit by digit. To translate, the model writes the likeliest word again and again. The BLEU score on
+held-out phrases is compared with those of the untranslated English and of a translation memory,
+which returns the translation of the most similar phrase.
 
-The phrases are put together by Babel (BSD licence) from the Unicode CLDR, in which native speakers
-have translated the formats and words of hundreds of languages (Unicode licence).
+Babel (BSD licence) makes the phrases from the Unicode CLDR, in which native speakers have
+translated formats and words of hundreds of languages (Unicode licence).
 
 Run with `python examples/translator.py`, or with `--full`, which takes a few minutes.
 """
@@ -34,7 +34,7 @@ MARK, END = "\t", "\n"
 
 
 def phrase(draw):
-    """The same thing said in both languages."""
+    """Draw a phrase; return it in both languages."""
     day = date(1950, 1, 1) + timedelta(draw.randrange(36_500))
     number = draw.choice((1, draw.randint(2, 9_999), draw.randint(100, 99_999) / 100))
     currency = draw.choice(CURRENCIES)
@@ -58,17 +58,17 @@ def phrase(draw):
 
 
 def tokens(text):
-    """Words, digits and signs, with the space before them: joined they are the text."""
+    """Split a text into words, digits and signs, each with the space before it."""
     return re.findall(r" ?(?:[^\W\d]+|\d|[^\w\s])", text)
 
 
 def english(source):
-    """What the LSTM reads: backwards, so that what it has to say first is what it read last."""
+    """The words that the LSTM reads: backwards, so that those to translate first come last."""
     return ["en" + word for word in reversed(tokens(source))]
 
 
 def learn(model, source, target):
-    """One pair: the source is read, the target is taught."""
+    """Learn one pair: read the source, and learn to write the target."""
     words, answer = english(source), tokens(target)
     labels = [None] * len(words) + [*answer, END]
     model.learn_many({"word": [*words, MARK, *answer]}, labels)
@@ -76,26 +76,26 @@ def learn(model, source, target):
 
 
 def translate(model, source, longest=40):
-    """Read the source, then write the likeliest word until it is the end."""
+    """Read the source, then write the likeliest words up to the end sign."""
     for word in english(source):
         model.learn_one({"word": word}, None)
     written = [MARK]
     while written[-1] != END and len(written) < longest:
         x = {"word": written[-1]}
         written.append(model.predict_one(x))
-        model.learn_one(x, None)  # moves on, learns nothing
+        model.learn_one(x, None)  # advances the state, trains nothing
     model.reset_state()
     return "".join(written[1:]).removesuffix(END)
 
 
 def memory(pairs, source):
-    """The translation of the phrase that shares most words with this one."""
+    """The translation of the phrase that shares the most words with this one."""
     words = set(tokens(source))
     return max(pairs, key=lambda pair: len(words & pair[2]) / len(words | pair[2]))[1]
 
 
 def main(size=8_000, passes=3, hidden_size=128):
-    """Learn, translate what is held out, score and show it."""
+    """Learn, translate held-out phrases, and print scores and translations."""
     draw = random.Random(0)
     unique = dict(phrase(draw) for _ in range(size + 200))
     pairs = [(source, target, set(tokens(source))) for source, target in unique.items()]

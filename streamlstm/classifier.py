@@ -1,4 +1,4 @@
-"""`LSTMClassifier`: a class from features, learned tick by tick with memory of what came before."""
+"""`LSTMClassifier`: predicts a class from features and from the ticks before, learning online."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, SupportsIndex
@@ -12,18 +12,14 @@ from .model.features import FloatArray
 from .model.online import FeatureModel
 
 
-def _is_missing(label: Any) -> bool:
-    return label is None or (isinstance(label, float) and label != label)
-
-
 class LSTMClassifier(FeatureModel, Classifier):
     """Online LSTM classification.
 
-    `learn_one` advances the recurrent state by one tick and trains on its class; `predict_one` and
-    `predict_proba_one` answer for the tick that would come next and leave the state as it is.
-    Classes are known from the first tick that has them on; the loss is the cross-entropy of their
-    softmax. A tick without a label only advances the state, so that a sequence can be learned from
-    its last tick alone; `reset_state` ends it.
+    Predict the class of the next tick with `predict_one` or `predict_proba_one`, then train on it
+    with `learn_one`, which also advances the recurrent state by one tick. Predicting does not
+    change the state. A class is added when it first occurs; the loss is the cross-entropy of the
+    softmax over all classes so far. A tick without a label advances the state and trains nothing,
+    so a sequence may have a label at its last tick only; end it with `reset_state`.
 
     Parameters
     ----------
@@ -34,17 +30,13 @@ class LSTMClassifier(FeatureModel, Classifier):
     embedding_size, seed
         As in `LSTMRegressor`.
     lookahead, bidirectional
-        As in `LSTMRegressor`. A class is known once it has been learned, `lookahead` ticks after it
-        came.
+        As in `LSTMRegressor`. A new class is added when it is learned, `lookahead` ticks after it
+        first occurred.
 
     Notes
     -----
-    A text is a category and counts as its embedding, a row of a table that is learned with the
-    weights; one that has never been learned counts as zeros. The table grows with the texts that
-    come: it is for names and words, not for free text.
-
-    A missing feature (absent, None or NaN) counts as its mean. Threads may share a classifier: they
-    take turns.
+    Text and missing features are treated as in `LSTMRegressor`. Threads may share a classifier:
+    they take turns.
 
     Examples
     --------
@@ -107,12 +99,12 @@ class LSTMClassifier(FeatureModel, Classifier):
         return True
 
     def _unit_test_skips(self) -> set[str]:
-        """River wants a class to be known at once; with a lookahead it is once it was learned."""
+        """Skip river's check that a class is known at once: with a lookahead it is known later."""
         return {"check_predict_proba_one"} if self.lookahead else set()
 
     @property
     def classes_(self) -> list[Hashable]:
-        """Classes in the order in which they were first seen."""
+        """Classes in the order in which they were first learned."""
         return list(self._classes)
 
     def learn_one(self, x: Mapping[Any, Any], y: Any) -> None:
@@ -122,32 +114,32 @@ class LSTMClassifier(FeatureModel, Classifier):
         ----------
         x
             Features by name, numbers or text. Names and texts may appear, vanish and return in any
-            order; dates and times are passed over.
+            order. Dates and times are ignored.
         y
             The class, anything hashable; None or NaN if it is missing.
 
         Raises
         ------
         InputError
-            If a feature is neither number nor text or not what it was so far, or the class not
-            hashable. The model has not changed then.
+            If the class is not hashable, or a feature is neither a number nor text, or has changed
+            from one to the other. The model has not changed then.
 
         """
-        label = self._check(y)
+        label = self._as_label(y)
         with self._lock:
             row = self._row(x)
             self._learn(row[None], [label])
 
     def predict_proba_one(self, x: Mapping[Any, Any], **kwargs: Any) -> dict[Any, float]:
-        """Probability of each class known so far at the next tick; the model stays as it is.
+        """Predict the probability of each class at the next tick; the model does not change.
 
-        With a lookahead of d ticks: at the tick d before the next, whose features are x. Features
-        that have never been learned are ignored.
+        x holds the features of the next tick. With a lookahead of d ticks, the prediction is for
+        the tick d before it. Features that were never learned are ignored.
 
         Raises
         ------
         InputError
-            If a feature is neither number nor text, or not what it was so far.
+            If a feature is neither a number nor text, or has changed from one to the other.
 
         """
         with self._lock:
@@ -163,30 +155,30 @@ class LSTMClassifier(FeatureModel, Classifier):
         Parameters
         ----------
         X
-            A DataFrame or mapping with a (T,) column a feature, or a (T, F) array, whose columns
-            are then named 0, 1, ...
+            A DataFrame or mapping with a (T,) column for each feature, or a (T, F) array, whose
+            columns are then named 0, 1, ...
         y
             T classes, None or NaN where missing.
 
         Returns
         -------
-        (T, K) probabilities, each made before its class was seen; a column for each of `classes_`
-        as they are after the call, 0 before a class was first learned. With a lookahead of d ticks
-        row t is for tick t - d.
+        (T, K) probabilities, each row predicted before its class was learned. There is a column for
+        each of `classes_` after the call; it is 0 until its class is learned. With a lookahead of d
+        ticks row t is for tick t - d.
 
         Raises
         ------
         InputError
-            As for `learn_one`, or if the lengths differ. The model has
-            not changed then.
+            As for `learn_one`, or if the lengths differ. The model has not changed then.
 
         """
-        labels = [self._check(label) for label in np.asarray(y, object)]
+        labels = [self._as_label(label) for label in np.asarray(y, object)]
         with self._lock:
             return self._learn(self._matrix(X, len(labels)), labels)
 
-    def _check(self, label: Any) -> Hashable:
-        if _is_missing(label):
+    def _as_label(self, label: Any) -> Hashable:
+        """The class, None if it is missing; InputError if it is not hashable."""
+        if label is None or (isinstance(label, float) and label != label):
             return None
         try:
             hash(label)
@@ -195,7 +187,7 @@ class LSTMClassifier(FeatureModel, Classifier):
         return label
 
     def _learn(self, features: np.ndarray, labels: Sequence[Hashable]) -> FloatArray:
-        """Give new classes a number, then learn; features: (T, F)."""
+        """Number the new classes, then predict and learn each tick; features: (T, F)."""
         numbers = np.full(len(labels), -1)
         for t, label in enumerate(self._delayed(labels)):
             if label is not None:

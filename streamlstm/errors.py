@@ -6,28 +6,28 @@ class StreamLSTMError(Exception):
 
 
 class ParameterError(StreamLSTMError, ValueError):
-    """A model was built, or a method called, with an argument outside its range."""
+    """An argument of a model or method is outside its range."""
 
 
 class InputError(StreamLSTMError, ValueError):
-    """A tick, feature or array cannot be used as it is; the model has not changed."""
+    """A tick, feature or array cannot be used. The model has not changed."""
 
 
 class DataError(StreamLSTMError, ValueError):
-    """A file or stream holds something that cannot be read; says where."""
+    """A file or stream holds something that cannot be read. The message says where."""
 
 
 class SnapshotError(StreamLSTMError, ValueError):
-    """A snapshot cannot be written, or not be used; says why and what to do."""
+    """A snapshot cannot be written or used. The message says why and what to do."""
 
 
 class DamagedSnapshotError(SnapshotError):
-    """A file is no snapshot, or not the whole of one, as it was written."""
+    """A file is not a snapshot, or it was cut off or changed after it was written."""
 
 
 class MissingPackageError(StreamLSTMError, ImportError):
-    """A library that is not installed is needed for this; names the `pip install`."""
+    """A library is missing. The message names the `pip install` that adds it."""
 
 
 class DeviceError(StreamLSTMError, RuntimeError):
-    """A GPU is needed for this, and none can be used here."""
+    """This needs a GPU, and none can be used here."""

@@ -1,9 +1,8 @@
 """`LSTMForecaster`: forecasts of one series, learned tick by tick.
 
-This is the public class. What it is made of is in `streamlstm.model`: `online` (network, features
-and lock), `series` (buffers), `segments` (what is done between ticks); the arithmetic of a tick is
-in `streamlstm.kernels.forecaster`. Most of this long file
-is the documentation that users read.
+This is the public class; most of the file is documentation for users. Its parts are in
+`streamlstm.model`: `online` (network, features and lock), `series` (buffers) and `segments` (work
+between ticks). The arithmetic of a tick is in `streamlstm.kernels.forecaster`.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -39,16 +38,18 @@ if TYPE_CHECKING:
 class LSTMForecaster(SeriesModel, Forecaster):
     """Online LSTM forecaster of a univariate series.
 
-    Each value is compared with the forecasts made of it before, learned from, and carried on in the
-    recurrent state: one compiled call with a fixed amount of work and memory.
+    Learn from each value with `learn_one` as it arrives, and call `forecast` at any time. Learning
+    compares the value with the earlier forecasts of it, updates the model and advances the
+    recurrent state, in one compiled call with a fixed amount of work and memory.
 
-    The forecasts are those of a committee: the last value; the seasonal naive and two smoothed
-    profiles of each season; four recursive least squares on lags, seasonal lags and profiles, which
-    outliers mislead little; and an LSTM, which sees what they see and what they say. Each member
-    forecasts the next `horizon` ticks. For each of these horizons its change from the last value is
-    shrunk by how far it has proved right so far, and exponentiated gradient with fixed share [3]
-    weighs the members. So the forecaster begins as the last-value forecast and moves away from it
-    only as far as that pays.
+    A committee makes the forecasts. Its members are the last value; the seasonal naive and two
+    smoothed profiles of each season; four recursive least squares on lags, seasonal lags and
+    profiles, robust to outliers; and an LSTM, whose inputs include the seasonal values, the
+    profiles and the forecasts of the least squares. Each member forecasts how far the series moves
+    from the last value in the next 1, 2, ... `horizon` ticks. A gate between 0 and 1 shrinks each
+    of these changes: it is 0 at first and grows as the member proves right. Exponentiated gradient
+    with fixed share [3] sets the weights of the members. So the forecaster starts as the last-value
+    forecast and departs from it only where that has reduced the error.
 
     Parameters
     ----------
@@ -57,12 +58,13 @@ class LSTMForecaster(SeriesModel, Forecaster):
     num_layers
         Recurrent layers, each reading the outputs of the one below.
     cell
-        "lstm", "lstm1997", "peephole", "gru" or "elstm", see `LSTMRegressor`.
+        "lstm", "lstm1997", "peephole", "gru" or "elstm": see `LSTMRegressor`.
     learning
-        "tbptt" or, for cell "elstm", "rtrl", for "lstm" and "gru", "snap1", see `LSTMRegressor`.
+        "tbptt" for any cell, "rtrl" for cell "elstm", "snap1" for cells "lstm" and "gru": see
+        `LSTMRegressor`.
     window
-        Ticks that an update's gradient reaches back: h of BPTT(h; h') [1], and the length of the
-        windows that are replayed.
+        How many ticks the gradient of an update reaches back, h of BPTT(h; h') [1]. Replayed
+        windows have this length, too.
     stride
         Ticks between updates, h'; at most `window`.
     learning_rate
@@ -70,49 +72,54 @@ class LSTMForecaster(SeriesModel, Forecaster):
     optimizer
         "adam", "rmsprop" or "sgd" (with momentum 0.9).
     loss
-        "huber" (threshold: one mean absolute change), "squared" or "absolute"; None leaves it to
+        "huber" (threshold: one mean absolute change), "squared" or "absolute"; None for that of
         the preset.
     clip_norm
         Largest global norm of a gradient.
     season
-        Seasonal periods in ticks: a number, a tuple of numbers, None, or "auto": up to two among
-        the day, the week and the year as timestamps tell them, or, where these are missing or
-        irregular, those with which the values repeat themselves. See Notes.
+        Seasonal periods in ticks: a number, several numbers, or None. "auto" finds up to two: the
+        day, week or year that the timestamps show or, if timestamps are missing or irregular,
+        periods that repeat in the values. See Notes.
     experts
-        Kinds of members, some of "last", "season", "rls" and "lstm": ("lstm",) is the network
-        alone.
+        Kinds of committee members: some of "last", "season", "rls" and "lstm". ("lstm",) is the
+        network alone.
     preset
-        "accurate" replays 16 windows of the past at every update, with the absolute error for a
-        loss and weight decay 0.2: about 100 us a tick. "fast" learns from the newest window only,
-        one tick ahead: about 20 us.
+        "accurate" replays 16 windows of the past at every update, with absolute-error loss and
+        weight decay 0.2: about 100 us a tick. "fast" learns from the newest window only, one tick
+        ahead: about 20 us.
     replay
-        Windows that an update replays, a multiple of 16, the newest among them; 0 for none; None
-        leaves it to the preset.
+        Windows in an update, the newest one included: a multiple of 16, or 0 to learn without
+        replay; None for that of the preset.
     weight_decay
-        Share of the weights, times the learning rate, that an update takes away; None leaves it to
-        the preset.
+        Decay of the weights; an update subtracts this share of them, times the learning rate. None
+        for that of the preset.
     horizon
-        Ticks ahead that the members are compared at, K; forecasts go on beyond it with the weights
-        of the last one. A smaller one is cheaper.
+        How many ticks ahead the members are compared, K. Forecasts further ahead use the weights
+        at K. A smaller horizon is cheaper.
     known_features
-        Names of features that are known before their tick comes, such as holidays or a weather
-        forecast: they help to forecast the tick that they come with.
+        Names of features whose values are known before their tick, such as holidays or a weather
+        forecast. They help to forecast the tick that they belong to.
     drift
-        Whether to look for drift: every 32 ticks ADWIN [5] sees the newest errors. Where they have
-        grown, the learning rate is doubled for 200 ticks and one of the least squares begins anew.
+        Whether to watch for drift: every 32 ticks ADWIN [5] tests the newest errors. When they have
+        grown, the learning rate doubles for 200 ticks and one of the least squares restarts.
     seed
-        Of the initial weights and of what is replayed; None draws one.
+        Seed of the initial weights and of the choice of replayed windows; None draws one.
 
     Notes
     -----
-    A NaN, infinite or larger than 1e300 value is a missing one: nothing is learned from it and the
-    state advances as if the last value had come again. A missing feature counts as its mean.
-    Features enter lagged, unless they are known: those that arrive with tick t help to forecast
-    t + 1. With `season="auto"` the forecaster reviews what has come after 64, 128, ... 16,384
-    ticks; a second season that the least squares are better off without is given up; where ticks
-    come day and night, rows that are missing count as missing values, up to a season of them; where
-    they come irregularly, the time since the last tick is a feature. Threads may share a
-    forecaster: they take turns.
+    Missing data. A value that is NaN, infinite or larger than 1e300 counts as missing: the model
+    does not learn from it, and the state advances as if the last value had been repeated. A missing
+    feature counts as its mean.
+
+    Features. An ordinary feature is used with a lag: one that arrives with tick t helps to forecast
+    tick t + 1. A known feature is used at its own tick.
+
+    Seasons. With `season="auto"` the forecaster looks for seasons after 64, 128, ... 16,384 ticks.
+    It drops a second season that makes the least squares worse. If ticks come around the clock, it
+    counts absent rows as missing values, up to one season of them. If ticks are irregular, the time
+    since the last tick becomes a feature.
+
+    Threads may share a forecaster: they take turns.
 
     References
     ----------
@@ -217,19 +224,19 @@ class LSTMForecaster(SeriesModel, Forecaster):
 
     @property
     def drift_events_(self) -> list[int]:
-        """After how many ticks the errors were found to have grown."""
+        """Ticks learned when each drift was found, one number per drift."""
         return [] if self._drift is None else list(self._drift.events)
 
     @property
     def experts_(self) -> dict[str, dict[str, float]]:
         """What each member of the committee contributes to the next forecast.
 
-        By name: its `weight` in the mixture; its `gate`, how much of its output is believed; and
-        the `change` from the last value that it forecasts, gate included, in units of the series.
-        A season that has not been found forecasts no change.
+        For each member, by name: its `weight` in the mixture; its `gate`, the factor between 0 and
+        1 that shrinks its output; and the `change` from the last value that it forecasts, after the
+        gate, in units of the series. The members of a season appear once it has been found.
         """
         with self._lock:
-            *_, clock, stats, errors, history, _ = self._prefetched(())
+            *_, clock, stats, errors, history, _ = self._forecast_buffers(())
             committee = series_views(stats, errors, history, clock, self._shape).committee
             origin = int(clock[CLOCK.values]) % self.horizon
             outputs = committee.outputs[origin * self.horizon]
@@ -251,14 +258,14 @@ class LSTMForecaster(SeriesModel, Forecaster):
         y
             The value; NaN or None if it is missing.
         x
-            Features that arrived with it, numbers by name. Names may appear, vanish and return.
-            A date or time among them is the tick's timestamp.
+            Features that arrived with it, as numbers by name. Names may appear, vanish and return.
+            The first date or time among them is the tick's timestamp.
 
         Raises
         ------
         InputError
-            If the value or a feature is not a number, or a feature that `known_features` names is
-            absent when features first arrive. The model has not changed then.
+            If the value or a feature is not a number, or if features arrive for the first time and
+            one of `known_features` is absent. The model has not changed then.
 
         """
         value = as_number(y, "y")
@@ -267,14 +274,14 @@ class LSTMForecaster(SeriesModel, Forecaster):
             self._learn_row(value, self._row(x or {}), time)
 
     def step(self, y: float, x: Any = ()) -> float:
-        """Learn from the next value and forecast the one after it, without dicts.
+        """Learn from the next value and forecast the one after it, with features as an array.
 
         Parameters
         ----------
         y
             The value; NaN if it is missing.
         x
-            (F,) features that arrived with it, whose columns are named 0, 1, ...
+            (F,) features that arrived with it; their names are 0, 1, ...
 
         Returns
         -------
@@ -283,7 +290,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
         Raises
         ------
         InputError
-            If the features are not those that the model knows.
+            If the value is not a number, or the features are not those that the model knows.
 
         """
         value = as_number(y, "y")
@@ -337,21 +344,21 @@ class LSTMForecaster(SeriesModel, Forecaster):
         ys
             (T,) values, NaN where missing.
         features
-            A DataFrame or mapping with a (T,) column a feature, or a (T, F) array, whose columns
-            are then named 0, 1, ...
+            A DataFrame or mapping with a (T,) column for each feature, or a (T, F) array, whose
+            columns are then named 0, 1, ...
         timestamps
             (T,) datetime64 or nanoseconds since 1970; used by `season="auto"`.
         horizon
-            Ticks ahead to forecast each time, K.
+            How many ticks ahead to forecast before each tick, K.
         interval
-            Share of the values that intervals hold, such as 0.9, to return them too: see
+            If given, also return intervals that hold this share of the values, such as 0.9: see
             `forecast_interval`.
 
         Returns
         -------
-        (T, K) array: row t holds the forecasts, made before tick t, of ticks t, t + 1, ...
-        NaN before the first value. With `interval` a pair: this array and a (T, 2, K) array of the
-        lower and upper ends of the intervals.
+        (T, K) array: row t holds the forecasts of ticks t, t + 1, ..., made before tick t was
+        learned; NaN before the first value. With `interval`, a pair: this array and a (T, 2, K)
+        array of the lower and upper ends of the intervals.
 
         Raises
         ------
@@ -376,16 +383,16 @@ class LSTMForecaster(SeriesModel, Forecaster):
     def forecast(
         self, horizon: SupportsIndex, xs: "Sequence[Mapping[Any, Any]] | DataFrame | None" = None
     ) -> list[float]:
-        """Forecast the next values; the model stays as it is.
+        """Forecast the next values; the model does not change.
 
         Parameters
         ----------
         horizon
-            How many.
+            How many values to forecast.
         xs
             Features that will arrive with these values: a dict for each of them, or a DataFrame
-            with a row for each. Without them the last ones are taken to stay. The least squares use
-            all of them; the network uses the known features of the next tick only.
+            with a row for each. Without `xs` the last features are assumed to stay. The least
+            squares use all of `xs`, the network only the known features of the next tick.
 
         Returns
         -------
@@ -394,8 +401,8 @@ class LSTMForecaster(SeriesModel, Forecaster):
         Raises
         ------
         InputError
-            If `xs` has another length than the horizon, a feature that was never learned, or
-            something that is not a number.
+            If the length of `xs` is not the horizon, or `xs` holds a feature that was never learned
+            or something that is not a number.
 
         """
         horizon = check_horizon(horizon)
@@ -416,19 +423,20 @@ class LSTMForecaster(SeriesModel, Forecaster):
         interval: float = 0.9,
         xs: "Sequence[Mapping[Any, Any]] | DataFrame | None" = None,
     ) -> list[tuple[float, float]]:
-        """Intervals that hold a share `interval` of the next values; the model stays as it is.
+        """Forecast intervals that hold a share `interval` of the values; the model does not change.
 
-        Each horizon has quantiles of its own past errors. They are corrected with every value, so
-        that the share of misses stays right when the stream changes [4]. Horizons beyond the
-        `horizon` of the model use its last one, widened by the square root of the ratio.
+        The intervals come from quantiles of past errors, kept for each horizon. Every value
+        corrects them, so that the share of misses stays right when the stream changes [4]. Beyond
+        the model's own `horizon`, the last quantiles are widened by the square root of the ratio of
+        the horizons.
 
         Parameters
         ----------
         horizon
-            How many values ahead.
+            How many values to forecast.
         interval
-            Share of the values that the intervals hold, 0 to 0.99; the misses fall on both sides in
-            equal shares.
+            Share of the values that the intervals hold, 0 to 0.99. Half of the misses lie below,
+            half above.
         xs
             Features that will arrive with these values, as for `forecast`.
 
@@ -452,15 +460,15 @@ class LSTMForecaster(SeriesModel, Forecaster):
         levels: Sequence[float] = (0.05, 0.5, 0.95),
         xs: "Sequence[Mapping[Any, Any]] | DataFrame | None" = None,
     ) -> list[tuple[float, ...]]:
-        """Values that the next ones stay below with these probabilities; the model stays as it is.
+        """Forecast quantiles of the next values; the model does not change.
 
-        Calibrated like `forecast_interval`: a 90% interval reaches from the quantile at 0.05 to
-        that at 0.95.
+        A value stays below its quantile with the probability of that level. Quantiles are
+        calibrated like intervals: a 90% interval reaches from the quantile at 0.05 to that at 0.95.
 
         Parameters
         ----------
         horizon
-            How many values ahead.
+            How many values to forecast.
         levels
             Probabilities from 0.005 to 0.995.
         xs
@@ -483,14 +491,14 @@ class LSTMForecaster(SeriesModel, Forecaster):
     def _quantiles(
         self, horizon: SupportsIndex, places: np.ndarray, xs: Any
     ) -> list[tuple[Any, ...]]:
-        """`horizon` tuples of the quantiles at these places, (Q,)."""
+        """Return `horizon` tuples of the quantiles at these places, (Q,)."""
         horizon = check_horizon(horizon)
         path, bounds = np.empty(horizon), np.empty((places.size, horizon))
         self._fill_path(path, bounds, places, xs)
         return list(zip(*bounds.tolist(), strict=True))
 
     def _learn_row(self, value: float, row: np.ndarray, time: int | None) -> None:
-        """Learn from the value and the features, (F,), of one tick."""
+        """Learn from one tick: its value, features, (F,), and time in nanoseconds."""
         times = None if time is None else np.array([time])
         forecasts = np.empty((1, 1))
         self._learn(forecasts, NO_BOUNDS, NO_PLACES, np.array([value]), row[None], times)
@@ -506,7 +514,8 @@ class LSTMForecaster(SeriesModel, Forecaster):
     ) -> None:
         """Learn from T ticks, segment by segment; times: (T,) nanoseconds.
 
-        forecasts, (T, K), and bounds, (T, 2, K) or (0, 0, 0), are filled in before each tick.
+        Before each tick, its row of forecasts, (T, K), and bounds, (T, 2, K) or (0, 0, 0), is
+        filled in.
         """
         for segment in segments(self, values, features, times):
             rows, ticks = segment.rows, segment.values.size
@@ -523,8 +532,8 @@ class LSTMForecaster(SeriesModel, Forecaster):
         dicts = None if xs is None else as_rows(xs, path.size)
         with self._lock:
             rows = [self._future_row(x) for x in dicts or ()]
-            buffers = self._prefetched(rows)
-            if self._known.size:  # a row holds what is known when its tick has come
+            buffers = self._forecast_buffers(rows)
+            if self._known.size:  # each row also needs the known features of the tick after it
                 rows = [
                     np.where(self._known > 0, later, row)
                     for row, later in zip(rows, rows[1:] + rows[-1:], strict=True)
@@ -534,7 +543,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
             self._kernels.forecast(path, bounds, places, future, work, *buffers)
 
     def _future_row(self, x: Mapping[Hashable, Any]) -> np.ndarray:
-        """(F,) features of a tick to come; an InputError for a name that was never learned."""
+        """(F,) features of a future tick; an InputError for a name that was never learned."""
         numbers = self._columns.numbers(x)
         index = self._columns.index
         unknown = [name for name in numbers if name not in index]
@@ -543,13 +552,14 @@ class LSTMForecaster(SeriesModel, Forecaster):
             raise InputError(f"feature {unknown[0]!r} of xs was never learned{hint}")
         return self._columns.row(numbers)
 
-    def _prefetched(self, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-        """The buffers with the forecasts of every member made.
+    def _forecast_buffers(self, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """The buffers, with every member's forecasts in them.
 
-        They are made already, unless features are known in advance: these are waited for, and the
-        forecasts are made in copies of the buffers.
+        Without known features these are the model's own buffers: the last tick left the forecasts
+        there. With known features the forecasts depend on the next tick's features, so they are
+        made in copies.
 
-        rows: features of the ticks to come, of which the first counts; if none, the last stay.
+        rows: features of future ticks; only the first is used. Without rows the last features stay.
         """
         if not self._known.size or not self._ticks:
             return self._buffers
@@ -559,7 +569,7 @@ class LSTMForecaster(SeriesModel, Forecaster):
         return buffers
 
     def _add_features(self, names: list[Hashable]) -> None:
-        """Make room for the features that are new; all known ones must be there from the start."""
+        """Add features; InputError if the first ones lack a name of `known_features`."""
         if self.known_features and ELAPSED not in names and self._columns.new_names(names):
             given = [*names, *self._columns.index]
             absent = [name for name in self.known_features if name not in given]

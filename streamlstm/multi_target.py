@@ -1,4 +1,4 @@
-"""`LSTMMultiTargetRegressor`: several targets at once, from one network."""
+"""`LSTMMultiTargetRegressor`: predicts several targets at once with one network."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -7,16 +7,17 @@ import numpy as np
 from river.base import MultiTargetRegressor
 
 from .kernels import regressor as kernels
-from .model.features import Columns, FloatArray, as_number, as_table
+from .model.columns import Columns
+from .model.features import FloatArray, as_number, as_table
 from .model.online import FeatureModel
 
 
 class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
     """Online LSTM regression of several targets, which share the recurrent layers.
 
-    As `LSTMRegressor`, with an output of the head for each target. The loss of a tick is the sum of
-    those of its targets, each in units of its own running deviation. Targets may appear at any
-    time, and any of them may be missing from a tick.
+    Use it like `LSTMRegressor`, with targets by name. The head has an output for each target. The
+    loss of a tick is the sum of the losses of its targets, each in units of its own running
+    deviation. New targets may appear at any time, and any tick may lack some of them.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
     """
 
     _targets = 0
-    _missing = ()  # targets that may come later are missing as well
+    _missing = ()  # a row without targets, so that targets added later are missing, too
     _entries = staticmethod(kernels.entries)
 
     def _build(self, *arguments: Any) -> None:
@@ -49,7 +50,7 @@ class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
 
     @property
     def targets_(self) -> list[Hashable]:
-        """Names of the targets, in the order of their columns."""
+        """Names of the targets, in the order of the columns of `learn_many`."""
         return list(self._target_columns.index)
 
     def learn_one(self, x: Mapping[Any, Any], y: Mapping[Any, float | None], **kwargs: Any) -> None:
@@ -60,15 +61,15 @@ class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
         x
             Features by name, numbers or text: see `LSTMRegressor.learn_one`.
         y
-            Targets by name; those that are absent, None or NaN are missing.
+            Targets by name; a target that is absent, None or NaN is missing.
         kwargs
-            What river may pass on; of no effect.
+            Ignored; river may pass some.
 
         Raises
         ------
         InputError
-            If a target is no number, or a feature neither number nor text or not what it was so
-            far. The model has not changed then.
+            If a target is not a number, or a feature is neither a number nor text, or has changed
+            from one to the other. The model has not changed then.
 
         """
         targets = {name: as_number(value, f"target {name!r}") for name, value in (y or {}).items()}
@@ -78,14 +79,14 @@ class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
             self._learn(row[None], self._target_columns.row(targets)[None])
 
     def predict_one(self, x: Mapping[Any, Any]) -> dict[Hashable, float]:
-        """Predict the targets of the next tick; the model stays as it is.
+        """Predict the targets of the next tick from its features x; the model does not change.
 
-        Features that have never been learned are ignored. A target is 0 before its first value.
+        Features that were never learned are ignored. A target is 0 before its first value.
 
         Raises
         ------
         InputError
-            If a feature is neither number nor text, or not what it was so far.
+            If a feature is neither a number nor text, or has changed from one to the other.
 
         """
         with self._lock:
@@ -102,14 +103,15 @@ class LSTMMultiTargetRegressor(FeatureModel, MultiTargetRegressor):
         Parameters
         ----------
         X
-            A DataFrame or mapping with a (T,) column a feature, or a (T, F) array, whose columns
-            are then named 0, 1, ...
+            A DataFrame or mapping with a (T,) column for each feature, or a (T, F) array, whose
+            columns are then named 0, 1, ...
         y
             Targets in the same form, NaN where missing.
 
         Returns
         -------
-        (T, K) predictions, each made before its target was seen, a column for each of `targets_`.
+        (T, K) predictions, each made before its target was learned, with a column for each of
+        `targets_`.
 
         Raises
         ------

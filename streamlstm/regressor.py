@@ -1,4 +1,4 @@
-"""`LSTMRegressor`: a target from features, learned tick by tick with memory of what came before."""
+"""`LSTMRegressor`: predicts a target from features and from the ticks before, learning online."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,10 +17,10 @@ from .model.online import FeatureModel
 class LSTMRegressor(FeatureModel, Regressor):
     """Online LSTM regression.
 
-    `learn_one` advances the recurrent state by one tick and trains on its target;
-    `predict_one` answers for the tick that would come next and leaves the state as it is.
-    Features and target are standardised online. The head starts at zero, so that an untrained
-    model predicts the running mean of the target.
+    Predict the target of the next tick with `predict_one`, then train on it with `learn_one`, which
+    also advances the recurrent state by one tick. `predict_one` does not change the state. Features
+    and target are standardised online. The head starts at zero, so an untrained model predicts the
+    running mean of the target.
 
     Parameters
     ----------
@@ -31,11 +31,12 @@ class LSTMRegressor(FeatureModel, Regressor):
     cell
         "lstm" [2], "lstm1997", without forget gate [3], "peephole" [4], "gru" [5] or "elstm" [6].
     learning
-        "tbptt", back-propagation through a window of time; or forward in time, through the whole
-        past: for cell "elstm", "rtrl", real-time recurrent learning, which is exact [6]; for "lstm"
-        and "gru", "snap1", which leaves out how units act on each other from tick to tick [7].
+        "tbptt": back-propagation through a window of time. Two rules carry gradients forward in
+        time, through the whole past: "rtrl", real-time recurrent learning, is exact and needs cell
+        "elstm" [6]; "snap1" ignores how units act on each other from tick to tick and needs cell
+        "lstm" or "gru" [7].
     window
-        Ticks that an update's gradient reaches back, h of BPTT(h; h') [1].
+        How many ticks the gradient of an update reaches back, h of BPTT(h; h') [1].
     stride
         Ticks between updates, h'; at most `window`.
     learning_rate
@@ -47,31 +48,32 @@ class LSTMRegressor(FeatureModel, Regressor):
     clip_norm
         Largest global norm of a gradient.
     scaling
-        Whether to standardise features and target online; if not, they enter and leave the network
-        as they are.
+        Whether to standardise features and target online; if not, the network reads and returns
+        them in their own units.
     embedding_size
-        Values of an embedding, which stands for the text of a feature that has text [8].
+        Length of the vector that represents each text of a text feature [8].
     lookahead
-        d, ticks that an answer may wait for: the one given at a tick, as its features arrive, is
-        for the tick d before, whose target is learned then. The first d answers of a stream, or
-        after `reset_state`, are for ticks before it and mean nothing. Gradients that reach back to
-        the tick that is answered for take a window of more than d ticks.
+        Delay d, in ticks: the network sees d more ticks before it predicts. The prediction made at
+        a tick, when its features arrive, is for the tick d earlier, whose target is learned at the
+        same time. The first d predictions of a stream, and after `reset_state`, mean nothing.
+        Unless the model is bidirectional, gradients reach the predicted tick only if `window`
+        exceeds d.
     bidirectional
-        Whether a second stack of `num_layers` layers runs from the newest tick back over the d
-        that followed the one that is answered for, anew at each tick [9]. Needs a lookahead,
-        learning "tbptt" and stride 1. The window then ends with the tick that is answered for.
+        Whether to add a second stack of `num_layers` layers, which runs at each tick from the
+        newest tick back over the d ticks after the predicted one [9]. Needs a lookahead, learning
+        "tbptt" and stride 1. The window then ends at the predicted tick.
     seed
-        Of the initial weights and embeddings; None draws one.
+        Seed of the initial weights and embeddings; None draws one.
 
     Notes
     -----
-    A text is a category and counts as its embedding, a row of a table that is learned with the
-    weights; one that has never been learned counts as zeros. The table grows with the texts that
-    come: it is for names and words, not for free text.
+    Text is treated as a category. Each text has an embedding, a row of a table that is learned with
+    the weights; a text that was never learned counts as zeros. The table gets a row for each new
+    text, so use it for names and words, not for free text.
 
-    A missing feature (absent, None or NaN) counts as its mean, as 0 without scaling and for text. A
-    missing target trains nothing; the state still advances. Threads may share a regressor: they
-    take turns.
+    A missing feature (absent, None or NaN) counts as its mean, or as 0 if it is text or without
+    scaling. A missing target trains nothing; the state still advances. Threads may share a
+    regressor: they take turns.
 
     References
     ----------
@@ -115,15 +117,15 @@ class LSTMRegressor(FeatureModel, Regressor):
         ----------
         x
             Features by name, numbers or text. Names and texts may appear, vanish and return in any
-            order; dates and times are passed over.
+            order. Dates and times are ignored.
         y
             The target; NaN or None if it is missing.
 
         Raises
         ------
         InputError
-            If the target is no number, or a feature neither number nor text or not what it was
-            so far. The model has not changed then.
+            If the target is not a number, or a feature is neither a number nor text, or has changed
+            from one to the other. The model has not changed then.
 
         """
         target = as_number(y, "y")
@@ -134,15 +136,15 @@ class LSTMRegressor(FeatureModel, Regressor):
             self._kernels.learn_one(row, target, *self._network.buffers, self._stats)
 
     def predict_one(self, x: Mapping[Any, Any]) -> float:
-        """Predict the target of the next tick; the model stays as it is.
+        """Predict the target of the next tick from its features x; the model does not change.
 
-        With a lookahead of d ticks: the target of the tick d before the next, whose features are x.
-        Names that have never been learned are ignored. 0 before the first target.
+        With a lookahead of d ticks, the prediction is for the tick d before the next. Features that
+        were never learned are ignored. Returns 0 before the first target.
 
         Raises
         ------
         InputError
-            If a feature is neither number nor text, or not what it was so far.
+            If a feature is neither a number nor text, or has changed from one to the other.
 
         """
         with self._lock:
@@ -150,23 +152,24 @@ class LSTMRegressor(FeatureModel, Regressor):
             return self._kernels.predict_one(row, *self._network.buffers, self._stats)
 
     def step(self, x: Any, y: float) -> float:
-        """Predict, then learn from, one tick: for services that have arrays, not dicts.
+        """Predict, then learn from, one tick, with features as an array.
 
         Parameters
         ----------
         x
-            (F,) features, whose columns are named 0, 1, ...
+            (F,) features; their names are 0, 1, ...
         y
             The target; NaN if it is missing.
 
         Returns
         -------
-        The prediction, made before the target was seen; with a lookahead that of an earlier tick.
+        The prediction, made before the target was learned; with a lookahead, that of an earlier
+        tick.
 
         Raises
         ------
         InputError
-            If the features are not those that the model knows.
+            If the target is not a number, or the features are not those that the model knows.
 
         """
         target = as_number(y, "y")
@@ -182,15 +185,15 @@ class LSTMRegressor(FeatureModel, Regressor):
         Parameters
         ----------
         X
-            A DataFrame or mapping with a (T,) column a feature, or a (T, F) array, whose columns
-            are then named 0, 1, ...
+            A DataFrame or mapping with a (T,) column for each feature, or a (T, F) array, whose
+            columns are then named 0, 1, ...
         y
             (T,) targets, NaN where missing.
 
         Returns
         -------
-        (T,) predictions, each made before its target was seen. With a lookahead of d ticks row t is
-        for tick t - d, so that `predictions[d:]` are those of `y[:-d]`.
+        (T,) predictions, each made before its target was learned. With a lookahead of d ticks row t
+        is for tick t - d, so that `predictions[d:]` are those of `y[:-d]`.
 
         Raises
         ------
@@ -208,39 +211,39 @@ class LSTMRegressor(FeatureModel, Regressor):
         return predictions
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Weights, copied, by the names that PyTorch has for `rnn` and `head`: see `interop`."""
+        """Copy the weights into arrays by name, as PyTorch names them: see `interop.weights`."""
         return exchange.state_dict(self)
 
     def load_state_dict(self, weights: Mapping[str, Any]) -> None:
-        """Take over weights, named and shaped as by `state_dict`: see `interop`."""
+        """Load weights named and shaped as in `state_dict`: see `interop.weights`."""
         exchange.load_state_dict(self, weights)
 
     def save_weights(self, path: str | Path) -> None:
-        """Write weights and the features' names to a safetensors file: see `interop`."""
+        """Write weights and feature names to a safetensors file: see `interop.weights`."""
         exchange.save_weights(self, path)
 
     def load_weights(self, path: str | Path) -> None:
-        """Take over the weights of a file that `save_weights` wrote: see `interop`."""
+        """Load the weights in a file that `save_weights` wrote: see `interop.weights`."""
         exchange.load_weights(self, path)
 
     @classmethod
     def from_torch(cls, rnn: Any, head: Any, **parameters: Any) -> Self:
-        """Go on with a `torch.nn.LSTM` or `GRU` and its `Linear` head: see `interop`."""
+        """Make a model from a `torch.nn.LSTM` or `GRU` and a `Linear` head: see `interop.torch`."""
         return torch.from_torch(cls, rnn, head, parameters)
 
     def to_torch(self) -> tuple[Any, Any]:
-        """The model as a `torch.nn.LSTM` or `GRU` and its `Linear` head: see `interop`."""
+        """Convert to a `torch.nn.LSTM` or `GRU` and a `Linear` head: see `interop.torch`."""
         return torch.to_torch(self)
 
     @classmethod
     def from_keras(cls, model: Any, **parameters: Any) -> Self:
-        """Go on with a Keras `Sequential` of `LSTM` or `GRU` and `Dense`: see `interop`."""
+        """Make a model from a Keras `Sequential` of `LSTM` or `GRU` layers: see `interop.keras`."""
         return keras.from_keras(cls, model, parameters)
 
     def to_keras(self) -> Any:
-        """The model as a Keras `Sequential`, with an output a tick: see `interop`."""
+        """Convert to a Keras `Sequential` with an output for each tick: see `interop.keras`."""
         return keras.to_keras(self)
 
     def to_onnx(self, path: str | Path) -> None:
-        """Write the model to an ONNX file whose state comes in and goes out: see `interop`."""
+        """Write an ONNX file with the recurrent state as input and output: see `interop.onnx`."""
         onnx.to_onnx(self, path)

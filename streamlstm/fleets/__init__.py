@@ -1,1 +1,1 @@
-"""Fleets: many streams, a forecaster for each, learned side by side."""
+"""Fleets: many streams, each with its own forecaster, learned together."""

@@ -1,7 +1,7 @@
 """`ForecasterFleet`: thousands of forecasters that learn a round of ticks in one call.
 
-This is the public class: keys, arguments and the lock. How the streams learn is in `streams`
-(private weights), `shared` (shared weights) and `cuda` (on a GPU).
+This is the public class, with the keys, the checks of arguments and the lock. The code that learns
+is in `streams` (private weights), `shared` (shared weights) and `cuda` (on a GPU).
 """
 
 import copy
@@ -24,42 +24,42 @@ from .streams import PrivateStreams
 
 STREAMS = {"private": PrivateStreams, "shared": SharedStreams}
 DEVICES = ("cpu", "cuda")
-ON_CUDA: dict[str, Any] = {  # what a model there has to have
+CUDA_DEFAULTS: dict[str, Any] = {  # parameters of the default model on a GPU
     "preset": "fast", "season": None, "drift": False, "horizon": 1, "experts": ("last", "lstm"),
 }  # fmt: skip
-FLEET_STATE = ("weights", "device", "_rows", "_free")  # the rest of the state is the streams'
+FLEET_STATE = ("weights", "device", "_rows", "_free")  # the rest of the state belongs to _streams
 
 
 class ForecasterFleet:
-    """Many streams, by key, each with an `LSTMForecaster` of its own.
+    """Many streams, by key, each with its own `LSTMForecaster`.
 
-    `learn_many` learns a round of ticks, of any of the streams, on all cores. A stream is added
-    when its key first appears. With private weights each stream learns, bit for bit, as a single
-    forecaster would. With shared weights all streams train one network, so that a new stream
-    profits at once; each keeps its own state, committee and intervals.
+    Pass a round of ticks, of any of the streams, to `learn_many`, which learns them on all cores. A
+    key that is new starts a stream. With private weights each stream learns, bit for bit, as a
+    single forecaster would. With shared weights all streams train one network, so a new stream
+    benefits at once; each still has its own state, committee and intervals.
 
     Parameters
     ----------
     model
-        The forecaster that every stream starts from; it is copied as it is. None stands for an
-        `LSTMForecaster` with its default arguments, with `preset="fast"` for shared weights, and
-        with what a GPU needs on one (docs/cuda.md).
+        The forecaster that every stream starts from; the fleet copies it with all it has learned.
+        None for an `LSTMForecaster` with default arguments, except that shared weights use
+        `preset="fast"` and a GPU the arguments that it needs (docs/cuda.md).
     weights
-        "private" or "shared". Shared weights are updated once a round, along the mean gradient of
-        its streams; streams whose errors have grown lately count twice. They need a model that
+        "private" or "shared". Shared weights are updated once a round with the mean gradient of the
+        round's streams; streams whose errors have grown lately count twice. They need a model that
         learns every tick once: no replay and `stride=1`.
     device
         "cpu", or "cuda" for the first GPU. A GPU takes models whose experts are the last value and
         the LSTM, and gives no intervals. Needs `pip install 'streamlstm[cuda]'`.
     threads
-        How many threads to learn on, on the CPU; None for as many as Numba uses. The results do
-        not depend on it.
+        How many CPU threads to learn on; None for as many as Numba uses. The results do not depend
+        on it.
 
     Notes
     -----
-    Python threads may share a fleet, and may use several: rounds take turns. Each stream has its
-    own buffers; all share the work space. The largest buffer is the past that `preset="accurate"`
-    replays.
+    Python threads may share a fleet or use several fleets: rounds take turns. Each stream has its
+    own buffers; all streams share the work space. The largest buffer holds the past ticks that
+    `preset="accurate"` replays.
 
     Examples
     --------
@@ -87,7 +87,7 @@ class ForecasterFleet:
             if choice not in choices:
                 raise ParameterError(f"{name} must be one of {', '.join(choices)}, got {choice!r}")
         if device == "cuda":
-            model = LSTMForecaster(**ON_CUDA) if model is None else model
+            model = LSTMForecaster(**CUDA_DEFAULTS) if model is None else model
         elif model is None:
             model = LSTMForecaster(preset="fast" if weights == "shared" else "accurate")
         self.weights = weights
@@ -95,18 +95,18 @@ class ForecasterFleet:
         self._rows: dict[Hashable, int] = {}
         self._free: list[int] = []
         arguments = (weights,) if device == "cuda" else ()
-        self._streams: Any = _kind_of(device, weights)(copy.deepcopy(model), *arguments)
+        self._streams: Any = _streams_class(device, weights)(copy.deepcopy(model), *arguments)
         self._lock = threading.Lock()
         self.threads = threads
 
     @property
     def model(self) -> LSTMForecaster:
-        """What every stream begins as."""
+        """The forecaster that every stream starts from."""
         return self._streams.model
 
     @property
     def threads(self) -> int | None:
-        """How many to learn on; it may be set between rounds."""
+        """How many CPU threads to learn on. Set it between rounds to change it."""
         return self._streams.threads
 
     @threads.setter
@@ -119,29 +119,29 @@ class ForecasterFleet:
             self._streams.threads = count
 
     def __len__(self) -> int:
-        """How many streams there are."""
+        """The number of streams."""
         return len(self._rows)
 
     def __contains__(self, key: Hashable) -> bool:
-        """Whether there is a stream of this key."""
+        """Whether there is a stream with this key."""
         return key in self._rows
 
     def __iter__(self) -> Iterator[Any]:
-        """Iterate over the keys, in the order in which their streams began."""
+        """Iterate over the keys, in the order in which their streams started."""
         return iter(list(self._rows))
 
     @property
     def keys(self) -> list[Any]:
-        """Keys of the streams, in the order in which these began."""
+        """Keys of the streams, in the order in which the streams started."""
         return list(self._rows)
 
     def _parameters(self) -> dict[str, Any]:
-        """What the fleet was made with, by name, in a form that can be compared."""
+        """The fleet's and the model's arguments by name, in a form that can be compared."""
         own = {"weights": self.weights, "device": self.device}
         return own | {f"model.{name}": value for name, value in self.model._parameters().items()}
 
     def _facts(self) -> dict[str, str]:
-        """What the fleet holds by now, for people who look at it."""
+        """Facts about the fleet's state, by name, for display."""
         streams = f"{len(self):,}"
         if len(self):
             streams += f" ({', '.join(map(str, self.keys[:3]))}{', ...' if len(self) > 3 else ''})"
@@ -205,22 +205,25 @@ class ForecasterFleet:
         Parameters
         ----------
         keys
-            N keys of streams, in any order. A key that occurs again brings the next tick of its
-            stream; a new key begins a stream.
+            N keys of streams, in any order. A key that is repeated brings the next tick of its
+            stream; a key that is new starts a stream.
         values, features, timestamps, horizon, interval
-            Of these ticks, as for `LSTMForecaster.learn_many` with T = N. A new feature is a
-            feature of all streams from then on, and missing where it was not given.
+            As for `LSTMForecaster.learn_many`, for these N ticks. A new feature is added to all
+            streams; it is missing where it is not given.
 
         Returns
         -------
-        (N, K) array: row n holds the forecasts, made before tick n, of this tick and of those that
-        follow it in its stream. With `interval` a pair, as `LSTMForecaster.learn_many` returns.
+        (N, K) array: row n holds the forecasts of tick n and of the ticks after it in its stream,
+        made before tick n was learned. With `interval`, a pair as `LSTMForecaster.learn_many`
+        returns.
 
         Raises
         ------
         InputError
-            If something is not a number, a key not hashable or the lengths differ. The fleet has
-            not changed then.
+            If something is not a number, a key is not hashable or the lengths differ. The fleet
+            has not changed then.
+        ParameterError
+            If `interval` is out of range, or given on a GPU.
 
         """
         horizon = check_horizon(horizon)
@@ -240,7 +243,7 @@ class ForecasterFleet:
             self._check_intervals()
         with self._lock:
             self._streams.add_features(list(table))
-            new = [self._row_of(key) for key in wanted if key not in self._rows]
+            new = [self._assign_row(key) for key in wanted if key not in self._rows]
             self._streams.begin(new)
             rows = np.fromiter(map(self._rows.__getitem__, keys), np.int64, ys.size)
             matrix = self.model._columns.matrix(table, ys.size)
@@ -250,14 +253,14 @@ class ForecasterFleet:
     def forecast(
         self, horizon: SupportsIndex, keys: Hashable | Sequence[Hashable] | None = None
     ) -> FloatArray:
-        """Forecast the next values of streams; the fleet stays as it is.
+        """Forecast the next values of streams; the fleet does not change.
 
         Parameters
         ----------
         horizon
-            How many, K.
+            How many values to forecast, K.
         keys
-            Keys of S streams, or the key of one; None for all, in the order of `keys`.
+            Keys of S streams, or the key of one; None for all, in the order of `self.keys`.
 
         Returns
         -------
@@ -266,12 +269,12 @@ class ForecasterFleet:
         Raises
         ------
         InputError
-            If there is no stream of a key.
+            If there is no stream with a key.
 
         """
         horizon = check_horizon(horizon)
         with self._lock:
-            single, rows = self._rows_of(keys)
+            single, rows = self._find_rows(keys)
             made = self._streams.forecast(rows, horizon)
         return made[0] if single else made
 
@@ -281,7 +284,7 @@ class ForecasterFleet:
         interval: float = 0.9,
         keys: Hashable | Sequence[Hashable] | None = None,
     ) -> FloatArray:
-        """Intervals around the forecasts, (S, 2, K), or (2, K) for a single key.
+        """Forecast intervals, (S, 2, K), or (2, K) for a single key; the fleet does not change.
 
         See `LSTMForecaster.forecast_interval`.
 
@@ -294,70 +297,74 @@ class ForecasterFleet:
         horizon = check_horizon(horizon)
         with self._lock:
             self._check_intervals()
-            single, rows = self._rows_of(keys)
+            single, rows = self._find_rows(keys)
             bounds = self._streams.forecast_interval(rows, horizon, interval)
         return bounds[0] if single else bounds
 
     def __getitem__(self, key: Hashable) -> LSTMForecaster:
-        """A copy of a stream's forecaster, which goes on by itself."""
+        """Copy a stream's forecaster; the copy is independent of the fleet."""
         with self._lock:
-            return self._streams.take(self._row(key))
+            return self._streams.take(self._find_row(key))
 
     def __setitem__(self, key: Hashable, model: LSTMForecaster) -> None:
-        """Let a stream go on as a copy of a forecaster."""
-        ours, theirs = self.model, copy.deepcopy(model)
+        """Start or replace a stream with a copy of a forecaster."""
+        model = copy.deepcopy(model)
         for name in ("cell", "learning", "known_features", "horizon"):
-            if getattr(ours, name) != getattr(theirs, name):
-                raise ParameterError(f"the forecaster's {name} must be {getattr(ours, name)!r}")
+            required = getattr(self.model, name)
+            if getattr(model, name) != required:
+                raise ParameterError(f"the forecaster's {name} must be {required!r}")
         with self._lock:
-            theirs._add_features(list(ours._columns.index))
-            if list(theirs._columns.index)[: len(ours._columns.index)] != list(ours._columns.index):
-                raise ParameterError("the forecaster's features are not those of the fleet")
-            self._streams.put(self._row_of(key), theirs)
+            features = list(self.model._columns.index)
+            model._add_features(features)
+            if list(model._columns.index)[: len(features)] != features:
+                raise ParameterError(
+                    "the forecaster's features must be those of the fleet, in the same order"
+                )
+            self._streams.put(self._assign_row(key), model)
 
     def __delitem__(self, key: Hashable) -> None:
-        """Forget a stream; if its key comes again, it begins anew."""
+        """Remove a stream. If its key comes again, a new stream starts."""
         with self._lock:
-            row = self._row(key)
+            row = self._find_row(key)
             self._streams.drop(row)
             del self._rows[key]
             self._free.append(row)
 
     def reset(self, key: Hashable) -> None:
-        """Let a stream begin anew."""
+        """Restart a stream from `model`."""
         with self._lock:
-            self._streams.begin([self._row(key)])
+            self._streams.begin([self._find_row(key)])
 
     def _state(self) -> dict[str, Any]:
-        """What `__setstate__` takes, not copied; the lock must be held."""
+        """The state for `__setstate__`, not copied; the caller must hold the lock."""
         return {name: self.__dict__[name] for name in FLEET_STATE} | self._streams.__getstate__()
 
     def _copy_from(self, mark: int | None, copy: Callable[[LSTMForecaster], Any]) -> FleetCopy:
         """Begin a copy of all models as they are now, or of those that changed since a mark.
 
-        The lock must be held.
+        The caller must hold the lock.
         """
         return self._streams.copy_from(mark, copy)
 
     def _mark(self) -> int:
-        """A mark of now, for `_copy_from`; the lock must be held."""
+        """Mark the current state for `_copy_from`; the caller must hold the lock."""
         return self._streams.mark()
 
     def _restore(self, other: Self) -> None:
-        """Take over the state of another fleet of these parameters."""
+        """Take over the state of another fleet of the same parameters."""
         with self._lock:
             threads = self._streams.threads
             self.__dict__.update({k: v for k, v in other.__dict__.items() if k != "_lock"})
             self._streams.threads = threads
 
     def __getstate__(self) -> dict[str, Any]:
-        with self._lock:  # no copy of a round half learned
+        with self._lock:  # so that no half-learned round is copied
             return copy.deepcopy(self._state())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update({name: state[name] for name in FLEET_STATE})
-        kind = _kind_of(self.device, self.weights)
-        self._streams = kind.__new__(kind)
+        cls = _streams_class(self.device, self.weights)
+        self._streams = cls.__new__(cls)
         self._streams.__setstate__({name: state[name] for name in state if name not in FLEET_STATE})
         self._lock = threading.Lock()
 
@@ -365,32 +372,33 @@ class ForecasterFleet:
         if not self._streams.has_intervals:
             raise ParameterError(f"device={self.device!r} keeps no intervals")
 
-    def _row_of(self, key: Hashable) -> int:
-        """The row of a stream; of one that is new, the first that is free."""
+    def _assign_row(self, key: Hashable) -> int:
+        """The row of a stream; a new stream gets a free row."""
         if key not in self._rows:
             self._rows[key] = self._free.pop() if self._free else len(self._rows)
         return self._rows[key]
 
-    def _row(self, key: Hashable) -> int:
-        """The row of a stream; an InputError if there is none."""
+    def _find_row(self, key: Hashable) -> int:
+        """The row of a stream; an InputError if there is no such stream."""
         try:
             return self._rows[key]
         except (KeyError, TypeError) as error:
             hint = did_you_mean(key, self._rows)
             raise InputError(f"there is no stream {key!r}{hint}") from error
 
-    def _rows_of(self, keys: Any) -> tuple[bool, np.ndarray]:
-        """Whether this is a single key, and the rows, (S,), of the streams meant; None for all."""
+    def _find_rows(self, keys: Any) -> tuple[bool, np.ndarray]:
+        """Whether `keys` is a single key, and the rows, (S,), of its streams; None means all."""
         if keys is None:
             return False, np.array([*self._rows.values()], np.int64)
         single = isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable)
         if isinstance(keys, tuple):  # the key of a stream, or a tuple of keys
             single = keys in self._rows
-        return single, np.array([self._row(key) for key in ([keys] if single else keys)], np.int64)
+        rows = [self._find_row(key) for key in ([keys] if single else keys)]
+        return single, np.array(rows, np.int64)
 
 
-def _kind_of(device: str, weights: str) -> Any:
-    """The class of streams that learn there with such weights."""
+def _streams_class(device: str, weights: str) -> Any:
+    """The class of the streams on this device with these weights."""
     if device == "cpu":
         return STREAMS[weights]
     from .cuda import CudaStreams

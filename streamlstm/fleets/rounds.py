@@ -1,4 +1,4 @@
-"""Rounds of ticks, and calls of parallel kernels: one at a time, safe after a fork."""
+"""Split ticks into rounds, and call parallel kernels: one at a time, and safely after a fork."""
 
 import os
 import threading
@@ -11,14 +11,14 @@ import numpy as np
 
 from ..kernels.jit import jit_apart
 
-# Numba's simplest threading layer aborts the process when two threads enter it: rounds of all
-# fleets take turns.
+# Numba's simplest threading layer aborts the process when two threads enter it, so the rounds of
+# all fleets take turns.
 _turn = threading.Lock()
 _forked = False
 
 
 def _after_fork() -> None:
-    """A forked child must not enter the threading layer that its parent began: OpenMP aborts it."""
+    """Keep a forked child out of its parent's threading layer, where OpenMP would abort it."""
     global _turn, _forked
     _turn, _forked = threading.Lock(), True
 
@@ -27,9 +27,9 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def run(kernel: Callable[..., None], threads: int, *arguments: Any) -> None:
-    """Call a parallel kernel; how many threads others take stays as it was.
+    """Call a parallel kernel on this many threads; Numba's setting is restored afterwards.
 
-    In a forked child it runs on one, compiled for that when it is first called there.
+    In a forked child the kernel runs on one thread; it is compiled for that at its first call.
     """
     if _forked:
         _serial(kernel)(*arguments)
@@ -49,7 +49,9 @@ def _serial(kernel: Any) -> Callable[..., None]:
 
 
 def rounds_of(rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Which ticks of the streams in these rows, (N,), make a round: one of each stream, by row.
+    """Split N ticks into rounds: indices of one tick of each stream, sorted by row.
+
+    rows: (N,) the streams that the ticks belong to.
 
     >>> [part.tolist() for part in rounds_of(np.array([3, 1, 3, 3, 1]))]
     [[1, 0], [4, 2], [3]]

@@ -1,4 +1,4 @@
-"""The streams of a fleet as they are at one moment, copied while the fleet goes on."""
+"""Copy the streams of a fleet as they are at one moment, while the fleet keeps learning."""
 
 import os
 import threading
@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from weakref import WeakSet
 
-copying = threading.Lock()  # held by threads that copy, so that no process forks meanwhile
+copying = threading.Lock()  # held while copying, and before a fork: neither happens in the other
 _copies_in_progress = WeakSet["FleetCopy"]()
 
 
 def _after_fork() -> None:
-    """Nobody copies in a forked child."""
+    """Cancel all copies in a forked child, which has no thread to finish them."""
     copying.release()
     for each in _copies_in_progress:
-        each.waiting.clear()
+        each.pending.clear()
 
 
 os.register_at_fork(
@@ -24,40 +24,40 @@ os.register_at_fork(
 
 
 class FleetCopy:
-    """Copies of models by row, each made before the model changes or when there is time.
+    """Copies of models by row, all as they were when this object was made.
 
-    So all of them are of the moment when this was made. Whoever calls a method, but for `taken`,
-    holds the lock of the fleet.
+    Each model is copied when there is time, or earlier if it is about to change. Callers of all
+    methods except `take_copies` must hold the fleet's lock.
 
-    models: what is to be copied, None for what is not; copy: makes a copy.
+    models: by row, None for those that need no copy; copy: makes a copy of a model.
     """
 
     def __init__(self, models: Mapping[int, Any], copy: Callable[[Any], Any]):
         self.rows = list(models)
         self.unchanged = [row for row, model in models.items() if model is None]
-        self.waiting = {row: model for row, model in models.items() if model is not None}
+        self.pending = {row: model for row, model in models.items() if model is not None}
         self._copy = copy
         self._copies: dict[int, Any] = {}
         _copies_in_progress.add(self)
 
     def before_change(self, rows: Iterable[int]) -> None:
-        """Copy models that are about to change, those of them that wait."""
-        if self.waiting:
+        """Copy those models that are about to change and have not been copied yet."""
+        if self.pending:
             for row in rows:
-                if row in self.waiting:
-                    self._copies[row] = self._copy(self.waiting.pop(row))
+                if row in self.pending:
+                    self._copies[row] = self._copy(self.pending.pop(row))
 
     def copy_for(self, seconds: float) -> bool:
-        """Copy models for so long, at least one; whether there are more."""
+        """Copy models, at least one, for this long; return whether some are left."""
         end = time.perf_counter() + seconds
-        while self.waiting:
-            row, model = self.waiting.popitem()
+        while self.pending:
+            row, model = self.pending.popitem()
             self._copies[row] = self._copy(model)
             if time.perf_counter() > end:
                 break
-        return bool(self.waiting)
+        return bool(self.pending)
 
-    def taken(self) -> Iterable[tuple[int, Any]]:
-        """The copies that there are, with their rows, each once; for one thread."""
+    def take_copies(self) -> Iterable[tuple[int, Any]]:
+        """Remove and yield the copies made so far, with their rows; for one thread only."""
         while self._copies:
             yield self._copies.popitem()

@@ -1,11 +1,11 @@
-"""The streams of a fleet on the CPU, by row: a forecaster each, and rounds of ticks over all cores.
+"""The streams of a fleet on the CPU: a forecaster for each row, learning on all cores.
 
-A forecaster looks after itself between ticks, for drift, seasons and gaps, in Python. That is rare:
-most ticks are but learned from, many streams in one compiled call.
+Most ticks need only the compiled call, which learns from many streams at once. Now and then a
+stream needs a review in Python between two ticks, for drift, seasons or gaps.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from operator import is_
 from typing import Any
 
@@ -22,13 +22,13 @@ from ..model.segments import Segment, segments, ticks_to_review
 from . import rounds
 from .snapshot_copy import FleetCopy
 
-MAX_NOTED = 1_000_000  # ticks whose times wait until a stream is looked after
+MAX_QUEUED = 1_000_000  # ticks whose times may wait for the season finders
 
 
 class PrivateStreams:
-    """Streams that learn as so many single forecasters would.
+    """Streams that each learn exactly as a single forecaster would.
 
-    model: what every stream begins as; threads: how many to learn on, or None.
+    model: the forecaster that every stream starts from; threads: how many to use, or None.
     """
 
     has_intervals = True
@@ -37,95 +37,98 @@ class PrivateStreams:
         self.model = model
         self.threads: int | None = None
         self.models: dict[int, LSTMForecaster] = {}
-        self._due = np.zeros(0, np.int64)  # ticks that a stream learns before it is looked after
-        self._gaps = np.zeros((0, 2), np.int64)  # the finder's `due` and `grid`, see `seasons`
-        self._open()
+        self._due = np.zeros(0, np.int64)  # by row: ticks until the next review
+        self._gaps = np.zeros((0, 2), np.int64)  # by row: the finder's `newest_and_spacing`
+        self._build_work_state()
 
-    def _open(self) -> None:
-        """Make what is not kept in a pickle."""
+    def _build_work_state(self) -> None:
+        """Make the attributes that a pickle leaves out."""
         self._kernels = kernels.entries(self.model.cell, self.model.learning)
         size = len(self._due), len(kernels.BUFFERS)
         self._table, self._sizes = np.zeros(size, np.int64), np.zeros(size, np.int64)
-        self._buffers: dict[int, tuple[np.ndarray, ...]] = {}  # that the table knows
+        self._buffers: dict[int, tuple[np.ndarray, ...]] = {}  # those whose addresses are in _table
         self._scratch, self._work = np.zeros((0, 0), np.float32), np.zeros((0, 0))
         self._longest, self._shapes = 0, {self.model._shape}
-        self._noted: list[tuple[np.ndarray, np.ndarray | None]] = []  # rows and times
-        self._waiting = 0  # ticks in it
-        # Marks so far; of each row, how many there were when it last changed.
-        self._marks, self._changed = 0, np.zeros(len(self._due), np.int64)
+        self._queued: list[tuple[np.ndarray, np.ndarray | None]] = []  # rows and times
+        self._queued_ticks = 0
+        # How many marks have been made; by row, how many there were at the last change.
+        self._marks, self._last_change = 0, np.zeros(len(self._due), np.int64)
         self._copies: list[FleetCopy] = []
         for row, model in self.models.items():
             model._share_work_space(self.model)
-            self._locate(row)
+            self._update_addresses(row)
 
     def mark(self) -> int:
-        """A mark of now, for `moment`."""
+        """Mark the current state; `copy_from` can then copy what has changed since."""
         self._marks += 1
         return self._marks - 1
 
     def copy_from(self, mark: int | None, copy: Callable[[LSTMForecaster], Any]) -> FleetCopy:
-        """All models as they are now, or those that have changed since a mark, for copies."""
-        self._note_times()
+        """Begin a copy of all models as they are now, or of those that changed since a mark."""
+        self._flush_times()
         models: dict[int, LSTMForecaster | None] = {**self.models}
         if mark is not None:
-            models |= {row: None for row in models if self._changed[row] <= mark}
-        made = FleetCopy(models, copy)
-        self._copies = [each for each in self._copies if each.waiting] + [made]
-        return made
+            models |= {row: None for row in models if self._last_change[row] <= mark}
+        fleet_copy = FleetCopy(models, copy)
+        self._copies = [each for each in self._copies if each.pending] + [fleet_copy]
+        return fleet_copy
 
     def _before_change(self, rows: np.ndarray) -> None:
-        """Note that models will change, and copy them first where that is wanted."""
-        self._changed[rows] = self._marks
-        for moment in self._copies:
-            moment.before_change(rows.tolist())
+        """Prepare for a change of these models: let copies in progress copy them first."""
+        self._last_change[rows] = self._marks
+        for fleet_copy in self._copies:
+            fleet_copy.before_change(rows.tolist())
 
     def __getstate__(self) -> dict[str, Any]:
-        self._note_times()
+        self._flush_times()
         kept = ("model", "threads", "models", "_due", "_gaps")
         return {name: self.__dict__[name] for name in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._open()
+        self._build_work_state()
 
     def begin(self, rows: Iterable[int]) -> None:
-        """Let streams begin, or begin anew."""
+        """Start or restart the streams of these rows."""
         for row in rows:
             self.put(row, copy.deepcopy(self.model))
 
     def put(self, row: int, model: LSTMForecaster) -> None:
-        """Make a model that of a stream. Room grows by doubling."""
-        self._note_times()
+        """Use a model for the stream of this row. Arrays grow by doubling."""
+        self._flush_times()
         while row >= len(self._table):
             more = ((0, max(16, len(self._table))), (0, 0))
             self._table, self._sizes = np.pad(self._table, more), np.pad(self._sizes, more)
             self._due, self._gaps = np.pad(self._due, more[0]), np.pad(self._gaps, more)
-            self._changed = np.pad(self._changed, more[0])
+            self._last_change = np.pad(self._last_change, more[0])
         model._share_work_space(self.model)
         self.models[row] = model
-        self._locate(row)
+        self._update_addresses(row)
         self._schedule_review(row)
         self._due[row] = 0
-        self._changed[row] = self._marks
+        self._last_change[row] = self._marks
 
     def drop(self, row: int) -> None:
         """Forget a stream."""
-        self._note_times()
+        self._flush_times()
         del self.models[row], self._buffers[row]
 
     def take(self, row: int) -> LSTMForecaster:
         """A copy of a stream's forecaster."""
-        self._note_times()
+        self._flush_times()
         return copy.deepcopy(self.models[row])
 
     def add_features(self, names: list[Any]) -> None:
-        """Give all streams these features, those of them that are new."""
+        """Add the features that are new to all streams."""
         if self.model._columns.new_names(names):
             self._before_change(np.array([*self.models], np.int64))
             for model in [self.model, *self.models.values()]:
                 model._add_features(names)
-            for row in self.models:
-                self._locate(row)
+            self._update_all_addresses()
+
+    def _update_all_addresses(self) -> None:
+        for row in self.models:
+            self._update_addresses(row)
 
     def forecast(self, rows: np.ndarray, horizon: int) -> np.ndarray:
         """(G, horizon) forecasts of the next values; NaN before the first."""
@@ -138,7 +141,7 @@ class PrivateStreams:
         return forecasts
 
     def forecast_interval(self, rows: np.ndarray, horizon: int, interval: float) -> np.ndarray:
-        """(G, 2, horizon) ends of intervals around them."""
+        """(G, 2, horizon) lower and upper ends of intervals around the next values."""
         bounds = [self.models[row].forecast_interval(horizon, interval) for row in rows.tolist()]
         return np.array(bounds).reshape(rows.size, horizon, 2).transpose(0, 2, 1)
 
@@ -151,31 +154,32 @@ class PrivateStreams:
         horizon: int,
         places: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Learn from N ticks, those of a stream in their order.
+        """Learn from N ticks; ticks of the same stream are learned in their order.
 
-        Returns forecasts made before each, (N, horizon), and the ends of intervals around them at
-        `places`, (N, 2, horizon), or (0, 0, 0).
+        Returns the forecasts made before each tick, (N, horizon), and the ends of intervals around
+        them at `places`, (N, 2, horizon), or (0, 0, 0).
         """
         self._before_change(rows)
         forecasts = np.empty((ys.size, horizon))
         bounds = np.empty((ys.size, 2, horizon)) if places.size else NO_BOUNDS
-        for some in self._split(rows):
-            made, around = np.empty((some.size, horizon)), np.empty((some.size, *bounds.shape[1:]))
-            self._learn(
-                made, around if places.size else NO_BOUNDS, places, rows[some], ys[some],
-                features[some], None if times is None else times[some],
+        for batch in self._batches(rows):
+            batch_forecasts = np.empty((batch.size, horizon))
+            batch_bounds = np.empty((batch.size, 2, horizon)) if places.size else NO_BOUNDS
+            self._learn_batch(
+                batch_forecasts, batch_bounds, places, rows[batch], ys[batch],
+                features[batch], None if times is None else times[batch],
             )  # fmt: skip
-            forecasts[some] = made
+            forecasts[batch] = batch_forecasts
             if places.size:
-                bounds[some] = around
+                bounds[batch] = batch_bounds
         return forecasts, bounds
 
-    def _split(self, rows: np.ndarray) -> Iterable[np.ndarray]:
-        """Which ticks of these streams `_learn` takes at a time, in order: all, by stream."""
+    def _batches(self, rows: np.ndarray) -> Iterable[np.ndarray]:
+        """Indices of the ticks for each call of `_learn_batch`: here all at once, by stream."""
         return [np.argsort(rows, kind="stable")] if rows.size else []
 
-    def _locate(self, row: int) -> None:
-        """Note where a model has its buffers, if that has changed."""
+    def _update_addresses(self, row: int) -> None:
+        """Write the addresses of a model's buffers to the table if they have changed."""
         buffers = self._buffers_of(row)
         known = self._buffers.get(row, ())
         if len(known) == len(buffers) and all(map(is_, known, buffers)):
@@ -188,68 +192,71 @@ class PrivateStreams:
         self._longest = max(self._longest, padded(model._network.scratch.size))
 
     def _buffers_of(self, row: int) -> tuple[np.ndarray, ...]:
-        """Of a model, in the order of `kernels.BUFFERS`."""
+        """A model's buffers, in the order of `kernels.fleets.private.BUFFERS`."""
         model = self.models[row]
         settings, weights, memory, _, clock = model._network.buffers
         series = model._stats, model._errors, model._history, model._past
         return settings, weights, memory, clock, *series
 
     def _schedule_review(self, row: int) -> None:
-        """When a stream is to be looked after, which a gap in its times may bring forward."""
+        """Set when a stream is due for its next review; a gap in its times may make it earlier."""
         model = self.models[row]
         self._due[row] = ticks_to_review(model)
         finder = model._finder
         if finder is not None:
-            self._gaps[row] = finder.gap_after()
-            if finder.irregular:  # every tick has a feature that depends on its time
+            self._gaps[row] = finder.newest_and_spacing()
+            if finder.irregular:  # each tick needs the time since the last one as a feature
                 self._due[row] = 0
 
     def _needs_no_review(
         self, rows: np.ndarray, starts: np.ndarray, times: np.ndarray | None
     ) -> Any:
-        """Which streams are but learned from. rows: (N,) in order; starts: (G,) of streams."""
-        own, counts = rows[starts], np.diff(starts, append=rows.size)
-        no_review = counts < self._due[own]
+        """Which streams need no review before or after these ticks, (G,).
+
+        rows: (N,) sorted; starts: (G,) index of each stream's first tick.
+        """
+        streams, counts = rows[starts], np.diff(starts, append=rows.size)
+        no_review = counts < self._due[streams]
         if times is None or self.model._finder is None:
             return no_review
-        due, grid = self._gaps[own].T
+        newest, spacing = self._gaps[streams].T
         step = np.diff(times, prepend=times[:1])
-        step[starts] = times[starts] - due
-        regular = (step > 0) & (step < 1.5 * np.repeat(grid, counts))
-        return no_review & ((grid == 0) | np.logical_and.reduceat(regular, starts))
+        step[starts] = times[starts] - newest
+        regular = (step > 0) & (step < 1.5 * np.repeat(spacing, counts))
+        return no_review & ((spacing == 0) | np.logical_and.reduceat(regular, starts))
 
-    def _note_ticks(self, rows: np.ndarray, times: np.ndarray | None) -> None:
-        """Keep the times of ticks that were but learned from; None if they had none."""
+    def _queue_times(self, rows: np.ndarray, times: np.ndarray | None) -> None:
+        """Queue the times of ticks learned without a review, None if they have none."""
         if self.model._finder is None:
             return
-        if self._noted and (self._noted[0][1] is None) != (times is None):
-            self._note_times()
-        self._noted.append((rows, times))
-        self._waiting += rows.size
+        if self._queued and (self._queued[0][1] is None) != (times is None):
+            self._flush_times()
+        self._queued.append((rows, times))
+        self._queued_ticks += rows.size
         if times is not None:
-            self._gaps[rows, 0] = times  # the last of each row stays
-        if self._waiting > MAX_NOTED:
-            self._note_times()
+            self._gaps[rows, 0] = times  # where a row repeats, the last time is kept
+        if self._queued_ticks > MAX_QUEUED:
+            self._flush_times()
 
-    def _note_times(self) -> None:
-        """Let the finders know the times of ticks that were but learned from."""
-        noted, self._noted, self._waiting = self._noted, [], 0
-        if not noted:
+    def _flush_times(self) -> None:
+        """Give the queued times to the season finders of their streams."""
+        queued, self._queued, self._queued_ticks = self._queued, [], 0
+        if not queued:
             return
-        rows = np.concatenate([rows for rows, _ in noted])
+        rows = np.concatenate([rows for rows, _ in queued])
         order = np.argsort(rows, kind="stable")
         rows = rows[order]
         starts = np.flatnonzero(np.diff(rows, prepend=-1))
         times = None
-        if noted[0][1] is not None:
-            times = np.concatenate([times for _, times in noted if times is not None])[order]
+        if queued[0][1] is not None:
+            times = np.concatenate([times for _, times in queued if times is not None])[order]
         for start, count in zip(starts, np.diff(starts, append=rows.size), strict=True):
             model = self.models[int(rows[start])]
             if model._finder is not None:
-                ticks = model._ticks
-                model._finder.note(None if times is None else times[start : start + count], ticks)
+                own_times = None if times is None else times[start : start + count]
+                model._finder.add_times(own_times, model._ticks)
 
-    def _learn(
+    def _learn_batch(
         self,
         forecasts: np.ndarray,
         bounds: np.ndarray,
@@ -261,74 +268,82 @@ class PrivateStreams:
     ) -> None:
         """Learn from ticks sorted by stream.
 
-        Streams with something to do between ticks go part by part, all of them side by side.
+        Streams without a review learn all their ticks in one kernel call. The others learn a
+        segment at a time: each call learns the next segment of all of them.
         """
         starts = np.flatnonzero(np.diff(rows, prepend=-1))
         stops = np.append(starts[1:], rows.size)
         parts = np.column_stack([rows[starts], starts, stops])
         no_review = self._needs_no_review(rows, starts, times)
         if no_review.any():
-            self._run(forecasts, bounds, places, ys, features, parts[no_review])
+            self._learn_parts(forecasts, bounds, places, ys, features, parts[no_review])
             self._due[parts[no_review, 0]] -= (stops - starts)[no_review]
             ticks = np.repeat(no_review, stops - starts)
-            self._note_ticks(rows[ticks], None if times is None else times[ticks])
+            self._queue_times(rows[ticks], None if times is None else times[ticks])
         if not no_review.all():
-            self._note_times()
-        waiting = []
+            self._flush_times()
+        remaining = []
         for row, start, stop in parts[~no_review].tolist():
             own = slice(start, stop)
-            when = None if times is None else times[own]
-            each = segments(self.models[row], ys[own], features[own], when)
-            waiting.append((row, start, each))
-        while waiting:
-            drawn: list[tuple[int, int, Iterator[Segment], Segment]] = []
-            for row, start, each in waiting:
-                part = next(each, None)
-                self._locate(row)
-                if part is None:
+            own_times = None if times is None else times[own]
+            iterator = segments(self.models[row], ys[own], features[own], own_times)
+            remaining.append((row, start, iterator))
+        while remaining:
+            found: list[tuple[int, int, Segment]] = []
+            unfinished = []
+            for row, start, iterator in remaining:
+                segment = next(iterator, None)
+                self._update_addresses(row)
+                if segment is None:
                     self._schedule_review(row)
                 else:
-                    drawn.append((row, start, each, part))
-            waiting = [(row, start, each) for row, start, each, _ in drawn]
-            for width in {part.features.shape[1] for *_, part in drawn}:
-                alike = [each for each in drawn if each[3].features.shape[1] == width]
-                self._run_parts(forecasts, bounds, places, alike)
+                    found.append((row, start, segment))
+                    unfinished.append((row, start, iterator))
+            remaining = unfinished
+            for width in {segment.features.shape[1] for *_, segment in found}:
+                alike = [each for each in found if each[2].features.shape[1] == width]
+                self._learn_segments(forecasts, bounds, places, alike)
 
-    def _run_parts(self, forecasts: Any, bounds: Any, places: Any, drawn: list[Any]) -> None:
-        """Learn from parts of equally many features, and put the forecasts where they belong."""
-        sizes = [part.values.size for *_, part in drawn]
+    def _learn_segments(
+        self, forecasts: Any, bounds: Any, places: Any, found: list[tuple[int, int, Segment]]
+    ) -> None:
+        """Learn from segments with equally many features, and fill in their forecasts.
+
+        found: for each stream its row, the index of its first tick, and its segment.
+        """
+        sizes = [segment.values.size for *_, segment in found]
         stops = np.cumsum(sizes)
-        some = np.empty((stops[-1], forecasts.shape[1]))
-        around = np.empty((stops[-1], *bounds.shape[1:])) if places.size else NO_BOUNDS
-        self._run(
-            some,
-            around,
+        own_forecasts = np.empty((stops[-1], forecasts.shape[1]))
+        own_bounds = np.empty((stops[-1], *bounds.shape[1:])) if places.size else NO_BOUNDS
+        self._learn_parts(
+            own_forecasts,
+            own_bounds,
             places,
-            np.concatenate([part.values for *_, part in drawn]),
-            np.concatenate([part.features for *_, part in drawn]),
-            np.column_stack([[row for row, *_ in drawn], stops - sizes, stops]),
+            np.concatenate([segment.values for *_, segment in found]),
+            np.concatenate([segment.features for *_, segment in found]),
+            np.column_stack([[row for row, *_ in found], stops - sizes, stops]),
         )
-        for (_, start, _, part), stop, size in zip(drawn, stops, sizes, strict=True):
-            if part.rows is not None:
-                ticks = slice(start + part.rows.start, start + part.rows.stop)
-                forecasts[ticks] = some[stop - size : stop]
+        for (_, start, segment), stop, size in zip(found, stops, sizes, strict=True):
+            if segment.rows is not None:
+                ticks = slice(start + segment.rows.start, start + segment.rows.stop)
+                forecasts[ticks] = own_forecasts[stop - size : stop]
                 if places.size:
-                    bounds[ticks] = around[stop - size : stop]
+                    bounds[ticks] = own_bounds[stop - size : stop]
 
-    def _run(
+    def _learn_parts(
         self, forecasts: Any, bounds: Any, places: Any, ys: Any, features: Any, parts: np.ndarray
     ) -> None:
-        """Learn from parts on all threads: see `kernels.learn_round`."""
+        """Learn from parts on all threads: see `learn_round` in `kernels.fleets.private`."""
         threads = min(self.threads or numba.get_num_threads(), len(parts))
-        scratch, work = self._room(threads, forecasts.shape[1])
+        scratch, work = self._work_spaces(threads, forecasts.shape[1])
         rounds.run(
             self._kernels.learn_round, threads,
             forecasts, bounds, places, ys, features, self.model._known, parts,
             self._table, self._sizes, scratch, work,
         )  # fmt: skip
 
-    def _room(self, count: int, horizon: int) -> tuple[np.ndarray, np.ndarray]:
-        """Work spaces, `count` of them, to forecast so far ahead: float32 and float64."""
+    def _work_spaces(self, count: int, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+        """Work spaces, float32 and float64, to make `count` forecasts at a time this far ahead."""
         horizon = max(self.model.horizon, horizon)
         width = max(work_size(shape, horizon) for shape in self._shapes)
         if self._work.shape[0] < count or self._work.shape[1] < width:

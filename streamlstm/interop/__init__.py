@@ -1,1 +1,1 @@
-"""Exchange of weights with PyTorch, Keras, ONNX and safetensors; they are imported when needed."""
+"""Exchange weights with PyTorch, Keras, ONNX and safetensors, which are imported when needed."""

@@ -1,4 +1,4 @@
-"""`LSTMRegressor` from and to Keras."""
+"""Convert an `LSTMRegressor` from and to Keras."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,12 +7,12 @@ import numpy as np
 
 from ..errors import ParameterError
 from ..model.online import FeatureModel
-from .weights import GATES, M, build, folded_weights, package, reorder_gates
+from .weights import GATES, M, build, folded_weights, layer_arrays, package, reorder_gates
 
-# Which of PyTorch's gates stands first, second, ... there. Those of Keras are their own inverses.
+# PyTorch's gates in the order of Keras. Both permutations are their own inverses.
 KERAS_ORDER = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2)}
 
-
+# Keras's defaults, which a layer must have.
 KERAS_OPTIONS: dict[str, dict[str, Any]] = {
     cell: {
         "activation": "tanh",
@@ -27,22 +27,23 @@ KERAS_OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def from_keras(cls: type[M], model: Any, parameters: Mapping[str, Any]) -> M:
-    """A model without scaling that goes on where training in Keras stopped, its state at zero.
+    """Make a model with the weights of a Keras model, without scaling and with its state at zero.
 
     Parameters
     ----------
     cls
         The model's class.
     model
-        A built `keras.Sequential` of LSTM or GRU layers, of H units each and with the activations
-        that are Keras's defaults, and `Dense(1)`.
+        A built `keras.Sequential` of LSTM or GRU layers, all with H units and Keras's default
+        activations, and `Dense(1)`.
     parameters
-        Others of `LSTMRegressor`, such as learning_rate. Its features are named 0 .. I - 1.
+        Other parameters of `LSTMRegressor`, such as learning_rate. The features are named
+        0 .. I - 1.
 
     Raises
     ------
     ParameterError
-        If the layers are something else.
+        If the model has other layers or options.
 
     """
     keras = package("keras")
@@ -53,7 +54,9 @@ def from_keras(cls: type[M], model: Any, parameters: Mapping[str, Any]) -> M:
     kinds = {(type(layer), getattr(layer, "units", 0)) for layer in recurrent}
     kind, units = kinds.pop()
     if kinds or kind not in cells:
-        raise ParameterError("all layers but the last must be LSTM, or all GRU, of as many units")
+        raise ParameterError(
+            "all layers but the last must be LSTM, or all GRU, with the same number of units"
+        )
     weights: dict[str, Any] = {}
     for n, layer in enumerate(recurrent):
         _check_options(layer, KERAS_OPTIONS[cells[kind]])
@@ -90,13 +93,13 @@ def _from_keras_layer(layer: Any, cell: str, n: int) -> dict[str, np.ndarray]:
 
 
 def to_keras(model: FeatureModel) -> Any:
-    """The model as it is now: a `keras.Sequential` from (batch, T, I) to (batch, T, 1).
+    """Convert a model to a `keras.Sequential` from (batch, T, I) to (batch, T, 1).
 
     Raises
     ------
     ParameterError
-        If its cell is neither "lstm" nor "gru", it is bidirectional, or it knows no features yet
-        or some of text.
+        If the cell is neither "lstm" nor "gru", or the model is bidirectional, has no features yet
+        or has text features.
 
     """
     keras, weights = package("keras"), folded_weights(model)
@@ -107,10 +110,7 @@ def to_keras(model: FeatureModel) -> Any:
     sequential = keras.Sequential([keras.Input((None, features)), *recurrent, dense])
     order = KERAS_ORDER[model.cell]
     for n, each in enumerate(recurrent):
-        w_ih, w_hh, b_ih, b_hh = (
-            reorder_gates(weights[f"rnn.{name}_l{n}"], order)
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
+        w_ih, w_hh, b_ih, b_hh = layer_arrays(weights, n, order)
         bias = b_ih + b_hh if model.cell == "lstm" else np.stack([b_ih, b_hh])
         each.set_weights([w_ih.T, w_hh.T, bias])
     dense.set_weights([weights["head.weight"].T, weights["head.bias"]])

@@ -1,4 +1,4 @@
-"""`LSTMRegressor` to ONNX."""
+"""Convert an `LSTMRegressor` to ONNX."""
 
 from pathlib import Path
 from typing import Any
@@ -6,25 +6,24 @@ from typing import Any
 import numpy as np
 
 from ..model.online import FeatureModel
-from .weights import folded_weights, package, reorder_gates
+from .weights import folded_weights, layer_arrays, package
 
-ONNX_ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
-
-
-OPSET, IR_VERSION = 18, 9  # of ONNX, that of the end of 2022
+ONNX_ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}  # PyTorch's gates in the order of ONNX
+OPSET, IR_VERSION = 18, 9  # of ONNX at the end of 2022
 
 
 def to_onnx(model: FeatureModel, path: str | Path) -> None:
-    """Write the model as it is now to an ONNX file, for one series, tick by tick or many at once.
+    """Write a model to an ONNX file that predicts one series, a tick or many ticks at a time.
 
-    Inputs are "x" (T, 1, I) and the state before the first tick, "h" and, of an LSTM, "c", each
-    (layers, 1, H); outputs are "y" (T, 1, 1) and the state after the last tick, "h_next" and
-    "c_next". The state of a new series is zero.
+    Inputs are "x" (T, 1, I) and the state before the first tick: "h" and, for an LSTM, "c", each
+    (layers, 1, H). Outputs are "y" (T, 1, 1) and the state after the last tick, "h_next" and
+    "c_next". A new series starts with a state of zero.
 
     Raises
     ------
     ParameterError
-        If its cell is neither "lstm" nor "gru", or it knows no features yet, or some of text.
+        If the cell is neither "lstm" nor "gru", or the model is bidirectional, has no features yet
+        or has text features.
 
     """
     onnx, weights = package("onnx"), folded_weights(model)
@@ -41,16 +40,13 @@ def to_onnx(model: FeatureModel, path: str | Path) -> None:
         parts = [f"{state}_l{n}" for n in range(L)]
         nodes.append(helper.make_node("Split", [state], parts, axis=0, num_outputs=L))
     for n in range(L):
-        w_ih, w_hh, b_ih, b_hh = (
-            reorder_gates(weights[f"rnn.{name}_l{n}"], ONNX_ORDER[cell])
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
+        w_ih, w_hh, b_ih, b_hh = layer_arrays(weights, n, ONNX_ORDER[cell])
         constants |= {f"w_l{n}": w_ih[None], f"r_l{n}": w_hh[None]}
         constants[f"b_l{n}"] = np.concatenate([b_ih, b_hh])[None]
         before = [f"{state}_l{n}" for state in states]
         after = [f"{state}_next_l{n}" for state in states]
         inputs = [below, f"w_l{n}", f"r_l{n}", f"b_l{n}", "", *before]
-        below = f"hs_l{n}"  # (T, 1, H), once the axis of directions is gone
+        below = f"hs_l{n}"  # (T, 1, H), after Squeeze has removed the axis of directions
         nodes += [
             helper.make_node(cell.upper(), inputs, [f"{below}_directed", *after], **options),
             helper.make_node("Squeeze", [f"{below}_directed", "one"], [below]),

@@ -1,4 +1,4 @@
-"""`LSTMRegressor` from and to PyTorch."""
+"""Convert an `LSTMRegressor` from and to PyTorch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,24 +11,25 @@ from .weights import GATES, M, build, folded_weights, package
 
 
 def from_torch(cls: type[M], rnn: Any, head: Any, parameters: Mapping[str, Any]) -> M:
-    """A model without scaling that goes on where training in PyTorch stopped, its state at zero.
+    """Make a model with the weights of PyTorch modules, without scaling and with its state at zero.
 
     Parameters
     ----------
     cls
         The model's class.
     rnn
-        `torch.nn.LSTM` or `torch.nn.GRU` of I inputs and H units, any number of layers; one
-        direction, without projection and dropout.
+        `torch.nn.LSTM` or `torch.nn.GRU` with I inputs, H units and any number of layers; one
+        direction, no projection, no dropout.
     head
         `torch.nn.Linear(H, 1)` on the outputs of the last layer.
     parameters
-        Others of `LSTMRegressor`, such as learning_rate. Its features are named 0 .. I - 1.
+        Other parameters of `LSTMRegressor`, such as learning_rate. The features are named
+        0 .. I - 1.
 
     Raises
     ------
     ParameterError
-        If the modules are something else.
+        If the modules are of another kind.
 
     """
     torch = package("torch")
@@ -51,13 +52,13 @@ def from_torch(cls: type[M], rnn: Any, head: Any, parameters: Mapping[str, Any])
 
 
 def to_torch(model: FeatureModel) -> tuple[Any, Any]:
-    """The model as it is now: `torch.nn.LSTM` or `GRU`, and `torch.nn.Linear(H, 1)` on its outputs.
+    """Convert a model to a `torch.nn.LSTM` or `GRU` and a `torch.nn.Linear(H, 1)` on its outputs.
 
     Raises
     ------
     ParameterError
-        If its cell is neither "lstm" nor "gru", it is bidirectional, or it knows no features yet
-        or some of text.
+        If the cell is neither "lstm" nor "gru", or the model is bidirectional, has no features yet
+        or has text features.
 
     """
     torch, weights = package("torch"), folded_weights(model)

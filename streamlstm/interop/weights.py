@@ -1,20 +1,20 @@
-"""Weights of `LSTMRegressor` by name, as PyTorch names them, and safetensors files of them.
+"""Weights of an `LSTMRegressor`, named as in PyTorch, and safetensors files of them.
 
-A PyTorch module with members `rnn` and `head` gives its weights these names. For each layer n, of I
-inputs and H units with G gates (4 of an LSTM: i, f, g, o; 3 of a GRU: r, z, n):
+The names are those of a PyTorch module with members `rnn` and `head`. Layer n has I inputs and H
+units with G gates (4 in an LSTM: i, f, g, o; 3 in a GRU: r, z, n):
 
     rnn.weight_ih_ln   (G H, I)
     rnn.weight_hh_ln   (G H, H)
     rnn.bias_ih_ln     (G H,)
-    rnn.bias_hh_ln     (G H,) only its sum with bias_ih counts, except for gate n of a GRU
+    rnn.bias_hh_ln     (G H,) only its sum with bias_ih matters, except for gate n of a GRU
     head.weight        (1, H)
     head.bias          (1,)
 
-PyTorch, Keras and ONNX get a network that takes features in the order in which the model first saw
+A network for PyTorch, Keras or ONNX takes the features in the order in which the model first saw
 them and returns the target in its own units: `folded_weights` folds the current standardisation
 into the first layer and the head. Two things cannot be folded: `LSTMRegressor` clips standardised
 features at 10 deviations and fills in missing ones. The recurrent state is not exchanged. With a
-`lookahead` the output is as late as the model's. Bidirectional models cannot be exchanged.
+`lookahead` the output is delayed as in the model. Bidirectional models cannot be exchanged.
 """
 
 import importlib
@@ -31,7 +31,6 @@ from ..model.online import FeatureModel
 
 M = TypeVar("M", bound=FeatureModel)
 
-
 GATES = {"lstm": 4, "gru": 3}
 
 
@@ -47,26 +46,25 @@ def package(name: str) -> Any:
 
 
 def gate_count(model: FeatureModel) -> int:
-    """Gates of the model's cell, or a ParameterError if the model cannot be exchanged."""
+    """How many gates the model's cell has; a ParameterError if the model cannot be exchanged."""
     if model.cell not in GATES:
-        able = " or ".join(map(repr, GATES))
-        raise ParameterError(f"only models of cell={able} can be exchanged, got {model.cell!r}")
+        cells = " or ".join(map(repr, GATES))
+        raise ParameterError(f"only models of cell={cells} can be exchanged, got {model.cell!r}")
     if model.bidirectional:
         raise ParameterError("models with bidirectional=True cannot be exchanged")
     if model._columns.vocabularies:
-        text = listed(list(model._columns.vocabularies))
-        raise ParameterError(f"a model with features of text, here {text}, cannot be exchanged")
+        names = listed(list(model._columns.vocabularies))
+        raise ParameterError(f"a model with text features ({names}) cannot be exchanged")
     return GATES[model.cell]
 
 
 def state_dict(model: FeatureModel) -> dict[str, np.ndarray]:
-    """Copies of a model's float32 weights by name; statistics of the scaling are not among them.
+    """Copy a model's float32 weights, by name; the statistics of the scaling are not included.
 
     Raises
     ------
     ParameterError
-        If the model's cell is neither "lstm" nor "gru", or it is bidirectional or has features of
-        text.
+        If the cell is neither "lstm" nor "gru", or the model is bidirectional or has text features.
 
     """
     gate_count(model)
@@ -89,15 +87,15 @@ def _state_dict(model: FeatureModel) -> dict[str, np.ndarray]:
 
 
 def load_state_dict(model: FeatureModel, weights: Mapping[str, Any]) -> None:
-    """Set the weights of a model; its recurrent state and its optimiser begin anew.
+    """Set the weights of a model, and reset its recurrent state and its optimiser.
 
     Parameters
     ----------
     model
-        With as many features as the weights, in the same order, or without any yet: these are then
-        named 0, 1, ...
+        A model with the same features as the weights, in the same order, or without features: it
+        then gets features named 0, 1, ...
     weights
-        Arrays, or tensors in the memory of the CPU, by name.
+        Arrays, or CPU tensors, by name.
 
     Raises
     ------
@@ -111,7 +109,7 @@ def load_state_dict(model: FeatureModel, weights: Mapping[str, Any]) -> None:
 
 
 def _load(model: FeatureModel, weights: Mapping[str, Any], names: Sequence[Hashable]) -> None:
-    """Take over weights whose inputs have these names, 0, 1, ... if there are none."""
+    """Load weights whose inputs have these names; 0, 1, ... if the list is empty."""
     arrays = {name: _as_array(name, value) for name, value in weights.items()}
     first = arrays.get("rnn.weight_ih_l0")
     if not names and first is not None and first.ndim == 2:
@@ -124,7 +122,7 @@ def _load(model: FeatureModel, weights: Mapping[str, Any], names: Sequence[Hasha
     network, H = model._network, model.hidden_size
     order = [list(names).index(name) for name in model._columns.index]
     arrays["rnn.weight_ih_l0"] = arrays["rnn.weight_ih_l0"][:, order]
-    network.weights[:] = 0.0  # the optimiser's averages too
+    network.weights[:] = 0.0  # this also resets the optimiser's averages
     for n, layer in enumerate(network.layers):
         columns, extra = layer.w.shape[1], layer.b.size - layer.w.shape[1]
         b_ih, b_hh = arrays[f"rnn.bias_ih_l{n}"], arrays[f"rnn.bias_hh_l{n}"]
@@ -134,7 +132,7 @@ def _load(model: FeatureModel, weights: Mapping[str, Any], names: Sequence[Hasha
         layer.b[: columns - extra] += b_hh[: columns - extra]
         layer.b[columns:] = b_hh[columns - extra :]
     network.head.w[:], network.head.b[:] = arrays["head.weight"], arrays["head.bias"]
-    model._begin()
+    model._begin_sequence()
     network.clock[[CLOCK.unlearned, CLOCK.labelled, CLOCK.updates]] = 0
 
 
@@ -149,7 +147,7 @@ def _as_array(name: str, value: Any) -> np.ndarray:
 
 
 def _shapes(model: FeatureModel, features: int) -> dict[str, tuple[int, ...]]:
-    """What the arrays of a state dict of F features must be like."""
+    """The shapes of the arrays in a state dict with this many features."""
     H, columns = model.hidden_size, gate_count(model) * model.hidden_size
     settings = model._network.settings._replace(input_size=features)
     shapes: dict[str, tuple[int, ...]] = {}
@@ -167,49 +165,58 @@ def _check(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...
         raise ParameterError(f"weights are missing: {listed(missing)}")
     unexpected = [name for name in arrays if name not in shapes]
     if unexpected:
-        raise ParameterError(f"weights that the model does not have: {listed(unexpected)}")
+        raise ParameterError(f"the model has no weights named {listed(unexpected)}")
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
             raise ParameterError(f"{name} must have shape {shape}, got {arrays[name].shape}")
 
 
 def listed(names: Sequence[Hashable]) -> str:
-    """The names in one line, for messages."""
+    """Join names with commas, for messages."""
     return ", ".join(map(str, names))
 
 
 def reorder_gates(array: np.ndarray, order: Sequence[int]) -> np.ndarray:
-    """Blocks of gates along the first axis in another order."""
+    """Reorder the blocks of gates along the first axis."""
     blocks = np.split(array, len(order))
     return np.concatenate([blocks[gate] for gate in order])
+
+
+def layer_arrays(
+    weights: Mapping[str, np.ndarray], n: int, order: Sequence[int]
+) -> tuple[np.ndarray, ...]:
+    """weight_ih, weight_hh, bias_ih and bias_hh of layer n, with the gates in this order."""
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    return tuple(reorder_gates(weights[f"rnn.{name}_l{n}"], order) for name in names)
 
 
 def save_weights(model: FeatureModel, path: str | Path) -> None:
     """Write `state_dict` and the names of the features to a safetensors file.
 
-    Statistics of the scaling and the state are not in it: pickle a model to keep them.
+    The file has neither the statistics of the scaling nor the recurrent state; use
+    `streamlstm.save` to keep them.
 
     Raises
     ------
     ParameterError
-        If a feature has a name that is neither text nor a whole number.
+        As `state_dict`, or if a feature has a name that is neither text nor a whole number.
 
     """
     gate_count(model)
     with model._lock:
         weights, names = _state_dict(model), list(model._columns.index)
-    odd = [name for name in names if type(name) not in (str, int)]
-    if odd:
-        raise ParameterError(f"names of features must be text or whole numbers, got {odd[0]!r}")
+    others = [name for name in names if type(name) not in (str, int)]
+    if others:
+        raise ParameterError(f"names of features must be text or whole numbers, got {others[0]!r}")
     metadata = {"features": json.dumps(names)}
     package("safetensors.numpy").save_file(weights, path, metadata=metadata)
 
 
 def load_weights(model: FeatureModel, path: str | Path) -> None:
-    """Take over the weights of a safetensors file, feature by feature of the same name.
+    """Load weights from a safetensors file; features are matched by name.
 
-    Features that the model does not know are added. Without names in the file, its features are
-    those of the model in the same order.
+    Features that the model does not have are added. If the file has no names, its features are
+    taken to be the model's, in the same order.
 
     Raises
     ------
@@ -239,25 +246,25 @@ def build(
     weights: Mapping[str, Any],
     parameters: Mapping[str, Any],
 ) -> M:
-    """A model without scaling that has these weights."""
+    """Make a model without scaling that has these weights."""
     fixed = {"hidden_size": hidden_size, "num_layers": num_layers, "cell": cell, "scaling": False}
     chosen = [name for name in parameters if name in fixed]
     if chosen:
-        raise ParameterError(f"{listed(chosen)} cannot be chosen: the weights decide")
+        raise ParameterError(f"{listed(chosen)} cannot be given: the weights determine them")
     model = cls(**fixed, **parameters)  # type: ignore[arg-type]
     load_state_dict(model, weights)
     return model
 
 
 def folded_weights(model: FeatureModel) -> dict[str, np.ndarray]:
-    """The state dict of a network that takes features and gives the target as they are."""
+    """The state dict of a network that takes raw features and returns the raw target."""
     gate_count(model)
     with model._lock:
         features = len(model._columns.index)
         weights = _state_dict(model)
         scaler = scaler_views(model._stats.copy(), features + 1)
     if not features:
-        raise ParameterError("the model knows no features yet: let it learn a tick before")
+        raise ParameterError("the model has no features yet: let it learn a tick first")
     known = scaler.spread[1:] > 0.0
     w = weights["rnn.weight_ih_l0"] * (known / np.where(known, scaler.spread[1:], 1.0))
     b = weights["rnn.bias_ih_l0"] - w @ scaler.center[1:]

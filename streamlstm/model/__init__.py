@@ -1,1 +1,1 @@
-"""What the estimators share: the network, features, seasons, drift detection."""
+"""Code that the estimators share: network, features, seasons, drift detection."""

@@ -1,4 +1,4 @@
-"""Parameters of estimators: brought into plain form, and checked where they enter."""
+"""Convert the parameters of estimators to plain Python values, and check them."""
 
 import difflib
 import inspect
@@ -18,7 +18,7 @@ from ..kernels.rules import LEARNING
 
 
 def plain(value: Any) -> Any:
-    """A parameter as Python has it: NumPy scalars become numbers, lists and arrays tuples."""
+    """Convert a parameter to plain Python: NumPy scalars to numbers, lists and arrays to tuples."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (list, tuple, np.ndarray)):
@@ -27,46 +27,46 @@ def plain(value: Any) -> Any:
 
 
 def parameters_of(estimator: Any) -> dict[str, Any]:
-    """What an estimator was made with, by the names of its constructor's arguments."""
+    """The constructor's arguments of an estimator, by name."""
     names = inspect.signature(type(estimator)).parameters
     return {name: plain(getattr(estimator, name)) for name in names}
 
 
 def check_whole(name: str, value: Any, least: int) -> None:
-    """ParameterError unless a value is a whole number of at least `least`."""
+    """Raise a ParameterError unless a value is a whole number of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ParameterError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
 def check_horizon(horizon: SupportsIndex) -> int:
-    """The horizon as an int; a ParameterError unless it is a number of ticks."""
+    """The horizon as an int; a ParameterError unless it is a whole number of at least 1."""
     ticks = plain(horizon)
     check_whole("horizon", ticks, 1)
     return ticks
 
 
 def did_you_mean(name: Hashable, known: Iterable[Hashable]) -> str:
-    """The end of a message about a name that is unknown: the known name that looks most like it."""
+    """Text to append to a message about an unknown name: the most similar known name, if any."""
     close = difflib.get_close_matches(str(name), [str(each) for each in known], 1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def check_learning(cell: str, learning: str, stride: int = 1, replay: int = 0) -> None:
-    """ParameterError unless a network of such cells can learn by this rule."""
+    """Raise a ParameterError unless networks of this cell can learn by this rule."""
     for name, choice, choices in [("cell", cell, CELLS), ("learning", learning, LEARNING)]:
         if choice not in choices:
             raise ParameterError(f"{name} must be one of {', '.join(choices)}, got {choice!r}")
     if learning == "tbptt":
         return
-    able = [name for name, file in CELLS.items() if learning == file.FORWARD]
-    if cell not in able:
-        raise ParameterError(f"learning={learning!r} needs cell={' or '.join(map(repr, able))}")
+    cells = [name for name, file in CELLS.items() if learning == file.FORWARD]
+    if cell not in cells:
+        raise ParameterError(f"learning={learning!r} needs cell={' or '.join(map(repr, cells))}")
     if stride != 1 or replay:
-        raise ParameterError(f"learning={learning!r} learns every tick: stride 1 and no replay")
+        raise ParameterError(f"learning={learning!r} needs stride=1 and no replay")
 
 
 def check_number(name: str, number: float) -> None:
-    """ParameterError unless a number is finite and not negative, a norm not 0."""
+    """Raise a ParameterError unless a number is finite and at least 0, or above 0 for a norm."""
     if (
         not isinstance(number, numbers.Real)
         or not 0 <= number < np.inf
@@ -76,7 +76,7 @@ def check_number(name: str, number: float) -> None:
 
 
 def check_lookahead(lookahead: int, bidirectional: bool, learning: str, stride: int) -> None:
-    """ParameterError unless a network that learns so can answer `lookahead` ticks late."""
+    """Raise a ParameterError unless `lookahead` and `bidirectional` fit the other parameters."""
     if not isinstance(lookahead, int) or isinstance(lookahead, bool) or lookahead < 0:
         raise ParameterError(f"lookahead must be 0 or a whole number of ticks, got {lookahead!r}")
     if bidirectional and lookahead == 0:
@@ -102,7 +102,7 @@ def check_settings(
     output_size: int = 1,
     embedding_size: int = 1,
 ) -> Settings:
-    """Settings of a network without inputs, or a ParameterError that names what is wrong."""
+    """Settings of a network without inputs; a ParameterError names the wrong parameter."""
     for name, value in [
         ("hidden_size", hidden_size),
         ("num_layers", num_layers),
@@ -114,7 +114,7 @@ def check_settings(
     if stride > window:
         raise ParameterError(
             f"stride ({stride}) must not exceed window ({window}): "
-            "a tick's loss has to be sent back before the tick leaves the window"
+            "a tick's loss must be propagated back before the tick leaves the window"
         )
     if not isinstance(replay, int) or isinstance(replay, bool) or replay < 0 or replay % BATCH:
         raise ParameterError(f"replay must be 0 or a multiple of {BATCH} windows, got {replay!r}")

@@ -1,4 +1,4 @@
-"""What a model shows of itself: one line of text, or a table in a notebook."""
+"""How a model is displayed: a line of text, or a table in a notebook."""
 
 import html
 import inspect
@@ -19,14 +19,14 @@ def changed_parameters(estimator: Any) -> dict[str, Any]:
 
 
 def as_text(name: str, parameters: Mapping[str, Any], facts: Mapping[str, str]) -> str:
-    """A line such as `LSTMForecaster(season=24): ticks 400; seasons 24`."""
+    """Format a line such as `LSTMForecaster(season=24): ticks 400; seasons 24`."""
     given = ", ".join(f"{key}={value!r}" for key, value in parameters.items())
     state = "; ".join(f"{key} {value}" for key, value in facts.items())
     return f"{name}({given}): {state}"
 
 
 def as_html(name: str, parameters: Mapping[str, Any], facts: Mapping[str, str]) -> str:
-    """A table with a row for each parameter and each fact."""
+    """Format an HTML table with a row for each parameter and each fact."""
     shown = {key: repr(value) for key, value in parameters.items()} | dict(facts)
     rows = "".join(
         f"<tr><th style='text-align: left'>{html.escape(key)}</th>"

@@ -1,4 +1,4 @@
-"""Drift: errors that have grown for good, as far as one can tell."""
+"""Drift detection: have the errors of a forecaster grown?"""
 
 from typing import Any
 
@@ -7,22 +7,22 @@ import numpy as np
 from ..kernels.forecaster.layout import DRIFT_INTERVAL
 from .river_parts import detector_state, new_detector, restored_detector
 
-LARGEST_ERROR = 10.0  # in mean absolute changes, that the detector sees
+LARGEST_ERROR = 10.0  # in mean absolute changes; larger errors are clipped for the detector
 
 
 class DriftWatch:
-    """Shows the errors of a forecaster to river's ADWIN, every DRIFT_INTERVAL ticks."""
+    """Feeds the errors of a forecaster to river's ADWIN, every DRIFT_INTERVAL ticks."""
 
     def __init__(self) -> None:
-        self.events: list[int] = []  # after how many ticks
+        self.events: list[int] = []  # ticks learned when each drift was found
         self._detector = new_detector()
 
     def due(self, ticks: int) -> int:
-        """Ticks to the next look."""
+        """Ticks until the next call of `look`."""
         return DRIFT_INTERVAL - ticks % DRIFT_INTERVAL
 
     def look(self, errors: np.ndarray, ticks: int) -> bool:
-        """Whether errors have grown. errors: (DRIFT_INTERVAL,) the newest, NaN where missing."""
+        """Whether the errors have grown; errors: (DRIFT_INTERVAL,) newest, NaN where missing."""
         grown = False
         for error in np.minimum(errors, LARGEST_ERROR)[~np.isnan(errors)].tolist():
             before = self._detector.estimation

@@ -1,4 +1,4 @@
-"""The Python side of a network: owns its buffers, gives new inputs weights, tells its layers."""
+"""The Python side of a network: owns the buffers, adds inputs and outputs, gives views of them."""
 
 import zlib
 from collections.abc import Container, Hashable, Sequence
@@ -31,10 +31,10 @@ from ..kernels.views import matrix
 
 
 class Network:
-    """Recurrent layers and a Dense head whose inputs have names and may grow in number.
+    """Recurrent layers and a Dense head, with named inputs that may grow in number.
 
-    The head starts at zero, so that an untrained network changes nothing. The weights of an input
-    depend on the seed and its name alone, not on when it appeared. learning: one of `RULES`.
+    The head starts at zero, so an untrained network outputs 0. The initial weights of an input
+    depend only on the seed and the input's name, not on when it appeared. learning: one of `RULES`.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class Network:
         self.kind = CELLS[cell].CELL, RULES[learning].RULE
         if self.kind[1].traces:
             settings = settings._replace(window=1)
-        # Gradients reach back `window` ticks from the one that is answered for.
+        # Gradients reach back `window` ticks from the predicted one.
         settings = settings._replace(window=settings.window + settings.lookahead)
         self.settings = settings
         self.entropy = int(np.random.SeedSequence(seed).entropy)  # type: ignore[arg-type]
         self.inputs: list[Hashable] = []
         self.embedded = 0  # embeddings in use
-        self._lent = False  # whether the weights are another's
+        self._lent = False  # whether the weights belong to another network
         self.clock = np.zeros(counters, np.int64)
         self.clock[CLOCK.seed] = zlib.crc32(str(self.entropy).encode())
         self._allocate()
@@ -64,7 +64,7 @@ class Network:
                 if weights.ndim == 2:
                     first = number % settings.num_layers == 0
                     rows = len(weights) - (settings.input_size if first else 0)
-                    weights[:rows] = self._initial(rng, rows, weights.shape[1])
+                    weights[:rows] = self._initial_weights(rng, rows, weights.shape[1])
             initialise(self.kind[0], layer)
 
     def _allocate(self) -> None:
@@ -79,40 +79,40 @@ class Network:
         self._use_scratch(aligned_zeros(scratch_size(cell, s) + windows_size(s)))
 
     def share_weights(self, other: "Network") -> None:
-        """Use those of another network of the same form, which are then not kept in a pickle."""
+        """Use the weights of another network of the same form; pickles then leave them out."""
         self.weights, self._lent = other.weights, True
         self._use_scratch(self.scratch)
 
     def copy_weights(self, other: "Network") -> None:
-        """Go on by itself from those of another network of the same form."""
+        """Copy the weights of another network of the same form, and own the copy."""
         self.weights[:], self._lent = other.weights, False
         self.clock[CLOCK.updates] = other.clock[CLOCK.updates]
 
     def _use_scratch(self, scratch: np.ndarray) -> None:
         self.scratch = scratch
-        # What every kernel takes.
+        # The arguments of every kernel.
         self.buffers = (self.settings_array, self.weights, self.memory, self.scratch, self.clock)
 
     def share_scratch(self, other: "Network") -> bool:
-        """Share the scratch space of another network if it is as large; return whether it is."""
-        alike = self.scratch.size == other.scratch.size
-        if alike:
+        """Share the scratch space of another network if the sizes match; return whether they do."""
+        same_size = self.scratch.size == other.scratch.size
+        if same_size:
             self._use_scratch(other.scratch)
-        return alike
+        return same_size
 
-    def _initial(self, rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
-        """Uniform in +-1/sqrt(H), PyTorch's choice: it does not depend on the number of inputs."""
+    def _initial_weights(self, rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+        """Uniform in +-1/sqrt(H), as in PyTorch: the bound does not depend on the inputs."""
         bound = self.settings.hidden_size**-0.5
         return rng.uniform(-bound, bound, (rows, columns))
 
     @property
     def output(self) -> np.ndarray:
-        """(K,) of the newest tick."""
+        """(K,) outputs of the head at the newest tick."""
         return memory_views(self.kind[0], self.memory, self.settings).output
 
     @property
     def states(self) -> list[np.ndarray]:
-        """(states, H) of each layer of the forward stack, its output h first."""
+        """For each layer of the forward stack its states, (states, H), the output h first."""
         cell, s = self.kind[0], self.settings
         states = memory_views(cell, self.memory, s).states
         return [layer_state(cell, states, s, number) for number in range(s.num_layers)]
@@ -129,19 +129,19 @@ class Network:
 
     @property
     def embeddings(self) -> np.ndarray:
-        """Views of the embeddings, (rows, E), used or not yet."""
-        return self._table_in(weights_views(self.weights).params)
+        """View of the table of embeddings, (rows, E); rows at the end may be unused."""
+        return self._embeddings_in(weights_views(self.weights).params)
 
     @property
     def params(self) -> dict[str, np.ndarray]:
-        """Views of all weights but embeddings, the cell's with the number of their layer.
+        """Views of all weights except embeddings, by name; a cell's names end in the layer number.
 
-        Those of the reverse stack end in "_reverse", as in PyTorch.
+        Names of the reverse stack also end in "_reverse", as in PyTorch.
         """
         return self.params_in(weights_views(self.weights).params)
 
     def params_in(self, buffer: np.ndarray) -> dict[str, np.ndarray]:
-        """The same for any buffer of the form of the parameters."""
+        """Views of any buffer laid out like the parameters, named as in `params`."""
         L = self.settings.num_layers
         named = {
             f"{name}_l{number % L}{'_reverse' if number >= L else ''}": weights
@@ -151,8 +151,8 @@ class Network:
         head = head_views(self.kind[0], buffer, self.settings)
         return {**named, "w_head": head.w, "b_head": head.b}
 
-    def _table_in(self, buffer: np.ndarray) -> np.ndarray:
-        """(rows, E) embeddings in a buffer of the form of the parameters."""
+    def _embeddings_in(self, buffer: np.ndarray) -> np.ndarray:
+        """View of the embeddings, (rows, E), in a buffer laid out like the parameters."""
         s = self.settings
         return matrix(buffer, dense_size(self.kind[0], s), s.rows, s.embedding_size)
 
@@ -160,8 +160,8 @@ class Network:
         numbers = range(self.settings.directions * self.settings.num_layers)
         return [layer_weights(self.kind[0], buffer, self.settings, n) for n in numbers]
 
-    def _remembered(self) -> list[Any]:
-        """Views of what is remembered, in an order that does not depend on the inputs."""
+    def _memory_views(self) -> list[Any]:
+        """Views of all arrays in the memory, in an order that does not depend on the inputs."""
         cell, s = self.kind[0], self.settings
         memory = memory_views(cell, self.memory, s)
         views: list[Any] = [memory[:6]]
@@ -175,56 +175,57 @@ class Network:
         return views
 
     def add_inputs(self, names: Sequence[Hashable], categories: Container[Hashable] = ()) -> None:
-        """Append an input for each name, E for those of categories; everything learned stays."""
+        """Add an input for each name, or E inputs if it is a category; everything learned stays."""
         s = self.settings
         keys: list[Hashable] = []
         for name in names:
             numbers = range(s.embedding_size)
             keys += [(name, number) for number in numbers] if name in categories else [name]
         inputs = s.input_size + len(keys)
-        found = s.categories + sum(name in categories for name in names)
-        self._resize(s._replace(input_size=inputs, categories=found))
+        count = s.categories + sum(name in categories for name in names)
+        self._resize(s._replace(input_size=inputs, categories=count))
         first = self.layers[:: s.num_layers]
         for n, key in enumerate(keys, start=-len(keys)):
-            rng = self._generator(key)
+            rng = self._generator_for(key)
             for layer in first:
-                layer.w[n] = self._initial(rng, 1, layer.w.shape[1])[0]
+                layer.w[n] = self._initial_weights(rng, 1, layer.w.shape[1])[0]
         self.inputs = [*self.inputs, *names]
 
     def add_embeddings(self, keys: Sequence[Hashable]) -> None:
-        """Give those of the keys embeddings that have none; each depends on seed and key alone.
+        """Add embeddings for the keys that have none yet, in a table that grows by doubling.
 
-        Normal with a deviation of 1, as PyTorch's begin. Room grows by doubling.
+        They start as in PyTorch, normal with a deviation of 1, and depend only on seed and key.
         """
         s, known = self.settings, self.embedded
         if len(keys) > s.rows:
             self._resize(s._replace(rows=max(len(keys), 2 * s.rows)))
         for number in range(known, len(keys)):
             row = self.embeddings[number]
-            row[:] = self._generator(keys[number]).normal(size=row.size)
+            row[:] = self._generator_for(keys[number]).normal(size=row.size)
         self.embedded = len(keys)
 
-    def _generator(self, key: Hashable) -> np.random.Generator:
+    def _generator_for(self, key: Hashable) -> np.random.Generator:
         return np.random.default_rng([self.entropy, zlib.crc32(repr(key).encode())])
 
     def add_outputs(self, count: int) -> None:
-        """Append outputs, which start at zero; everything learned so far stays."""
+        """Add outputs, which start at zero; everything learned stays."""
         self._resize(self.settings._replace(output_size=self.settings.output_size + count))
 
     def _resize(self, settings: Settings) -> None:
         """Move everything learned so far into larger buffers."""
-        old_weights, old_memory = weights_views(self.weights), self._remembered()
-        old = [[*self.params_in(buffer).values(), self._table_in(buffer)] for buffer in old_weights]
+        old = [*self._weights_views(), *self._memory_views()]
         self.settings = settings
         self._allocate()
-        new = [
-            [*self.params_in(buffer).values(), self._table_in(buffer)]
-            for buffer in weights_views(self.weights)
-        ]
+        new = [*self._weights_views(), *self._memory_views()]
         for larger, smaller in zip(new, old, strict=True):
             grow(larger, smaller)
-        for larger, smaller in zip(self._remembered(), old_memory, strict=True):
-            grow(larger, smaller)
+
+    def _weights_views(self) -> list[Any]:
+        """Views of all weights and of their running averages."""
+        return [
+            [*self.params_in(buffer).values(), self._embeddings_in(buffer)]
+            for buffer in weights_views(self.weights)
+        ]
 
     def set_learning_rate(self, rate: float) -> None:
         """Change the step size of the optimiser."""
@@ -232,12 +233,12 @@ class Network:
         self.settings_array[:] = self.settings
 
     def reset_state(self) -> None:
-        """Begin anew as before the first tick, with the weights as they are."""
+        """Reset the state to that before the first tick; the weights stay."""
         self.memory[:] = 0.0
         self.clock[CLOCK.ticks] = 0
 
     def summary(self, title: str) -> str:
-        """Layers, output shapes and parameter counts, laid out as Keras users know them."""
+        """Layers, output shapes and parameter counts, in the format of Keras."""
         name = type(self.kind[0]).__name__
         H, K, L = self.settings.hidden_size, self.settings.output_size, self.settings.num_layers
         rows = []

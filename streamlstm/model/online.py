@@ -1,4 +1,4 @@
-"""What the estimators share: a network, the columns of their features, and one lock."""
+"""Base classes of the estimators: a network, the columns of its features, and a lock."""
 
 import abc
 import copy
@@ -20,16 +20,17 @@ from .checks import (
     parameters_of,
     plain,
 )
+from .columns import Columns
 from .display import as_html, as_text, changed_parameters
-from .features import Columns, as_column, as_table
+from .features import as_column, as_table
 from .network import Network
 
 
 class OnlineModel(abc.ABC):
     """A network that learns online, safe to share between threads.
 
-    Kernels run without the GIL, so everything that touches the buffers holds the model's lock:
-    threads that share one model take turns, threads with a model each run in parallel.
+    Kernels run without the GIL, so every method that uses the buffers holds the model's lock:
+    threads that share a model take turns, and threads with a model each run in parallel.
     """
 
     cell: str
@@ -46,19 +47,19 @@ class OnlineModel(abc.ABC):
     @staticmethod
     @abc.abstractmethod
     def _entries(cell: str, learning: str) -> Any:
-        """The compiled kernels for a cell and a learning rule."""
+        """Return the compiled kernels for a cell and a learning rule."""
 
     @property
     def _rule(self) -> str:
-        """The learning rule that the kernels are compiled for, one of `kernels.rules.RULES`."""
+        """The learning rule of the kernels, one of `kernels.rules.RULES`."""
         return self.learning
 
     def _parameters(self) -> dict[str, Any]:
-        """What the model was made with, by name, in a form that can be compared."""
+        """The constructor's arguments by name, in a form that can be compared."""
         return parameters_of(self)
 
     def _facts(self) -> dict[str, str]:
-        """What the model knows by now, for people who look at it."""
+        """Facts about the model's state, by name, for display."""
         network = self._network
         return {
             "ticks": f"{int(network.clock[CLOCK.ticks]):,}",
@@ -78,10 +79,10 @@ class OnlineModel(abc.ABC):
 
     @abc.abstractmethod
     def _add_features(self, names: list[Hashable]) -> None:
-        """Make room for those of the names that are new."""
+        """Add inputs for those of the names that are new."""
 
     def _row(self, x: Mapping[Any, Any]) -> np.ndarray:
-        """(F,) features of a tick in column order, NaN where absent; new ones get a column."""
+        """(F,) features of a tick in column order, NaN where absent; new names get columns."""
         row = self._columns.known_row(x)
         if row is None:
             numbers = self._columns.numbers(x)
@@ -90,7 +91,7 @@ class OnlineModel(abc.ABC):
         return row
 
     def _array_row(self, x: Any) -> np.ndarray:
-        """(F,) features given as an array, whose columns are named 0, 1, ..."""
+        """(F,) features given as an array; their names are 0, 1, ..."""
         row = np.array(x, np.float64)
         if row.ndim != 1:
             raise InputError(f"expected the features of one tick, (F,), got shape {row.shape}")
@@ -102,16 +103,16 @@ class OnlineModel(abc.ABC):
         return row
 
     def _state(self) -> dict[str, Any]:
-        """What `__setstate__` takes, not copied; the lock must be held."""
+        """The state for `__setstate__`, not copied; the caller must hold the lock."""
         return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_kernels")}
 
     def _restore(self, other: Self) -> None:
-        """Take over the state of another model of this class and these parameters."""
+        """Take over the state of another model of the same class and parameters."""
         with self._lock:
             self.__dict__.update({k: v for k, v in other.__dict__.items() if k != "_lock"})
 
     def __getstate__(self) -> dict[str, Any]:
-        with self._lock:  # no copy of a tick half learned
+        with self._lock:  # so that no half-learned tick is copied
             return copy.deepcopy(self._state())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -121,13 +122,13 @@ class OnlineModel(abc.ABC):
 
 
 class FeatureModel(OnlineModel):
-    """A model whose network reads features, numbers and text, with a channel of the scaler each.
+    """A model whose network reads features, numbers and text; each has a channel of the scaler.
 
-    With a lookahead of d ticks targets wait here until the answer is given that they train.
+    With a lookahead of d ticks, targets wait in a queue until their tick is predicted.
     """
 
-    _targets = 1  # channels of the scaler before those of the features
-    _missing: Any = np.nan  # a target
+    _targets = 1  # how many targets; their channels of the scaler precede those of the features
+    _missing: Any = np.nan  # stands for a missing target
 
     def __init__(
         self,
@@ -155,7 +156,7 @@ class FeatureModel(OnlineModel):
         self.stride = plain(stride)
         self.learning_rate = plain(learning_rate)
         self.optimizer = optimizer
-        self.loss = loss  # of a regressor
+        self.loss = loss  # used by regressors only
         self.clip_norm = plain(clip_norm)
         self.scaling = plain(scaling)
         self.embedding_size = plain(embedding_size)
@@ -173,30 +174,30 @@ class FeatureModel(OnlineModel):
             settings = settings._replace(lookahead=self.lookahead, directions=2)
         self._build(settings, CLOCK.periods, self.seed, cell, self._rule)
         self._stats = self._new_stats(self._targets)
-        self._begin()
+        self._begin_sequence()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if self._stats.size != SCALER * (self._targets + len(self._columns.index)):
-            raise ValueError("the buffers are not those of this version")
+            raise ValueError("another version of streamlstm made these buffers")
 
     @property
     def _rule(self) -> str:
         return "bidirectional" if self.bidirectional else self.learning
 
-    def _begin(self) -> None:
-        """Begin a sequence: neither ticks nor targets are remembered."""
+    def _begin_sequence(self) -> None:
+        """Begin a new sequence: forget the recurrent state and the targets that wait."""
         self._network.reset_state()
         self._waiting = deque([self._missing] * self.lookahead)
 
     def _delayed(self, targets: Collection[Any]) -> list[Any]:
-        """Targets of the ticks that are answered for now; the newest `lookahead` ones wait."""
+        """Queue these targets; return as many that are `lookahead` ticks old, to be learned now."""
         self._waiting.extend(targets)
         return [self._waiting.popleft() for _ in targets]
 
     @property
     def learning_rate(self) -> float:
-        """Step size of the optimiser; it may be set between ticks, for a schedule."""
+        """Step size of the optimiser. Set it between ticks to follow a schedule."""
         return self._learning_rate
 
     @learning_rate.setter
@@ -209,11 +210,11 @@ class FeatureModel(OnlineModel):
 
     @property
     def _scaler(self) -> Scaler:
-        """Views of the statistics: the channels of the targets, then those of the features."""
+        """Views of the scaler's statistics: channels of the targets, then of the features."""
         return scaler_views(self._stats, self._stats.size // SCALER)
 
     def _new_stats(self, channels: int) -> np.ndarray:
-        """Statistics of channels that nothing is known of, or that are not to be scaled."""
+        """Initial statistics of channels; without scaling they are fixed to change nothing."""
         stats = np.zeros(SCALER * channels)
         if not self.scaling:
             scaler = scaler_views(stats, channels)
@@ -221,26 +222,26 @@ class FeatureModel(OnlineModel):
         return stats
 
     def reset_state(self) -> None:
-        """End a sequence: the next tick is the first of another one.
+        """End a sequence: the next tick is the first of a new one.
 
-        The state begins at zero again and no gradient reaches back beyond this point. What waits
-        for the next update is learned now. With a lookahead the last `lookahead` ticks are not
-        answered for and their targets are dropped: to have them, learn as many ticks without a
-        target before.
+        The state is set to zero, and no gradient reaches back beyond this point. Ticks that wait
+        for the next update are learned now. With a lookahead of d ticks, the last d ticks are not
+        predicted and their targets are dropped; to predict them, first learn d ticks without a
+        target.
         """
         with self._lock:
             network = self._network
             if network.clock[CLOCK.labelled]:
                 self._kernels.flush(*network.buffers)
-            self._begin()
+            self._begin_sequence()
 
     def _row(self, x: Mapping[Any, Any]) -> np.ndarray:
-        """(F,) features of a tick in column order, NaN where absent; new ones get a column."""
+        """(F,) features of a tick in column order, NaN where absent; new names get columns."""
         row = self._columns.known_row(x)
         if row is None:
             values = self._columns.values(x)
             texts = {name: value for name, value in values.items() if isinstance(value, str)}
-            self._add([name for name, value in values.items() if value == value], texts)
+            self._add_columns([name for name, value in values.items() if value == value], texts)
             row = self._columns.row(values)
             for name, text in texts.items():
                 self._columns.learn_texts(name, [text])
@@ -248,16 +249,16 @@ class FeatureModel(OnlineModel):
         return row
 
     def _known_row(self, x: Mapping[Any, Any]) -> np.ndarray:
-        """(F,) features of a tick that is not learned from: those without a column are ignored."""
+        """(F,) features of a tick to predict in column order; unknown names are ignored."""
         row = self._columns.known_row(x)
         return self._columns.row(self._columns.values(x)) if row is None else row
 
     def _matrix(self, X: Any, ticks: int) -> np.ndarray:
-        """(T, F) features of T ticks in column order, NaN where absent; new ones get a column."""
+        """(T, F) features of T ticks in column order, NaN where absent; new names get columns."""
         table = as_table(X, ticks, as_column)
         self._columns.check(table)
         texts = {name for name, column in table.items() if column.dtype == object}
-        self._add(
+        self._add_columns(
             [n for n, column in table.items() if n in texts or (column == column).any()], texts
         )
         matrix = self._columns.matrix(table, ticks)
@@ -265,10 +266,10 @@ class FeatureModel(OnlineModel):
         return matrix
 
     def _add_features(self, names: list[Hashable]) -> None:
-        self._add(names, ())
+        self._add_columns(names, ())
 
-    def _add(self, names: list[Hashable], categories: Container[Hashable]) -> None:
-        """Make room for those of the features that are new."""
+    def _add_columns(self, names: list[Hashable], categories: Container[Hashable]) -> None:
+        """Add columns for those of the features that are new; categories: those with text."""
         new = self._columns.new_names(names)
         if not new:
             return
@@ -279,7 +280,7 @@ class FeatureModel(OnlineModel):
             self._scaler.counts[self._targets + self._columns.index[name]] = CATEGORY
 
     def _grow_stats(self, targets: int, features: int) -> None:
-        """Append channels for so many targets and features."""
+        """Add channels to the scaler for this many new targets and features."""
         old, K = self._scaler, self._targets
         F = old.counts.size - K
         self._targets = K + targets

@@ -1,15 +1,15 @@
-"""What a forecaster may be made of: presets, experts and seasons."""
+"""Presets of a forecaster, and checks of its experts and seasons."""
 
 from typing import Any, NamedTuple
 
 from ..errors import ParameterError
-from .seasons import SLOTS
+from .seasons import MAX_SEASONS
 
 EXPERTS = ("last", "season", "rls", "lstm")
 
 
 class Preset(NamedTuple):
-    """What `preset` decides where the parameters of these names are None."""
+    """Values that `preset` gives to the parameters of these names where they are None."""
 
     replay: int
     weight_decay: float
@@ -20,7 +20,7 @@ PRESETS = {"accurate": Preset(16, 0.2, "absolute"), "fast": Preset(0, 0.0, "hube
 
 
 def check_experts(experts: Any) -> None:
-    """ParameterError unless these are kinds of members."""
+    """Raise a ParameterError unless these are kinds of committee members."""
     if not isinstance(experts, tuple) or not experts or not set(experts) <= set(EXPERTS):
         raise ParameterError(
             f"experts must be a tuple of some of {', '.join(EXPERTS)}, got {experts!r}"
@@ -28,11 +28,11 @@ def check_experts(experts: Any) -> None:
 
 
 def check_season(season: Any) -> tuple[int, ...]:
-    """Periods in ticks, zeros where `season="auto"` has yet to find them."""
+    """Periods in ticks; zeros where `season="auto"` has yet to find one."""
     if season is None:
         return ()
     if isinstance(season, str) and season == "auto":
-        return (0,) * SLOTS
+        return (0,) * MAX_SEASONS
     periods = season if isinstance(season, tuple) else (season,)
     if not periods or not all(type(period) is int and period >= 2 for period in periods):
         raise ParameterError(

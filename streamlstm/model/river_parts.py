@@ -1,4 +1,4 @@
-"""What is used of river, without the seconds that importing its packages takes."""
+"""The parts of river that we use, loaded without the seconds that importing river takes."""
 
 import importlib.util
 import sys
@@ -6,11 +6,11 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-_loading = threading.Lock()  # another thread must not see a module that is not there yet
+_loading = threading.Lock()  # so that no other thread gets a module that is half loaded
 
 
 def _load(package: str, name: str) -> Any:
-    """Load one module of a river package; an import of the package will find and use it later."""
+    """Load one module of a river package; if the package is imported later, it uses this module."""
     full_name = f"{package}.{name}"
     with _loading:
         if full_name not in sys.modules:
@@ -35,26 +35,26 @@ def new_detector() -> Any:
 
 
 def detector_state(detector: Any) -> tuple[bytes, bool]:
-    """What `restored_detector` takes: its window, as river writes it, and whether it has cut it."""
+    """State for `restored_detector`: the window as river writes it, and whether drift was found."""
     return detector._helper.__getstate__(), detector.drift_detected
 
 
 def restored_detector(window: bytes, drift_detected: bool) -> Any:
-    """A detector that goes on as the one did that this is the state of.
+    """A detector that continues from a state returned by `detector_state`.
 
-    Raises ValueError if this river does not write such a window.
+    Raises ValueError if the installed river cannot read the window.
     """
     detector = new_detector()
     detector._drift_detected = drift_detected
     try:
         detector._helper.__setstate__(window)
-        understood = detector._helper.__getstate__() == window
+        restored = detector._helper.__getstate__() == window
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # Rust's, which is no Exception
+        if type(error).__name__ != "PanicException":  # from Rust, not a subclass of Exception
             raise
-        understood = False
-    if not understood:
-        raise ValueError("this river does not read the window of a drift detector")
+        restored = False
+    if not restored:
+        raise ValueError("the installed river cannot read the window of a drift detector")
     return detector
 
 

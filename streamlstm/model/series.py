@@ -1,4 +1,4 @@
-"""The buffers of one series, and how they grow when features and seasons are added."""
+"""The buffers of one series, which grow when features and seasons are added."""
 
 from collections.abc import Hashable
 from typing import Any
@@ -33,13 +33,13 @@ from .online import OnlineModel
 from .seasons import SeasonFinder
 
 RLS_NAMES = ("rls", "rls_long", "rls_short", "rls_lags")
-REPLAYED = 5000  # newest ticks that replayed windows are drawn from
+REPLAYED = 5000  # replayed windows are drawn from this many newest ticks
 
 
 class SeriesModel(OnlineModel):
-    """A network and, around it, the series that it forecasts.
+    """A network and the buffers of the series that it forecasts.
 
-    Besides the network's buffers there are `_stats` (scaler, least squares, committee), `_errors`
+    The buffers besides the network's are `_stats` (scaler, least squares, committee), `_errors`
     (intervals), `_history` (values and seasonal profiles), `_past` (ticks to replay) and `_work`
     (work space, which is not part of the state).
     """
@@ -52,8 +52,8 @@ class SeriesModel(OnlineModel):
     _drift: DriftWatch | None
 
     def _build_series(self, settings: Settings, periods: tuple[int, ...], seed: int | None) -> None:
-        """Make the network and the buffers of a series with these seasons, 0 for unknown ones."""
-        self._known = np.empty(0)  # 1 for a feature that is known in advance, 0 for another
+        """Make the network and the buffers for seasons of these periods, 0 where unknown."""
+        self._known = np.empty(0)  # per feature: 1 if it is known in advance, else 0
         self._build(settings, CLOCK.periods + len(periods), seed, self.cell, self.learning)
         self._network.clock[CLOCK.horizon] = self.horizon
         seasons = [f"season_{n + 1}" for n in range(len(periods))]
@@ -101,7 +101,7 @@ class SeriesModel(OnlineModel):
 
     @property
     def _series(self) -> Any:
-        """Views of the series, `SeriesViews`."""
+        """Views of the buffers, `SeriesViews`."""
         clock = self._network.clock
         return series_views(self._stats, self._errors, self._history, clock, self._shape)
 
@@ -110,19 +110,22 @@ class SeriesModel(OnlineModel):
         return *self._network.buffers, self._stats, self._errors, self._history, self._past
 
     def _new_past(self) -> np.ndarray:
-        """Room for the ticks to replay; none without replay."""
+        """An empty buffer for the ticks to replay; of size 0 without replay."""
         settings = self._network.settings
         ticks = max(REPLAYED, 3 * self.window, 2 * self.horizon) if settings.replay else 0
         return aligned_zeros(replay_buffer_size(ticks, settings))
 
     def _work_for(self, horizon: int) -> np.ndarray:
-        """Work space to forecast so many ticks ahead."""
+        """Work space for forecasts this many ticks ahead."""
         if horizon <= self.horizon:
             return self._work
         return np.zeros(work_size(self._shape, horizon))
 
     def _share_work_space(self, other: "SeriesModel") -> None:
-        """Use the work space of another model, if it has the same size; never at the same time."""
+        """Use the work space of another model if the sizes match.
+
+        The two models must then not compute at the same time.
+        """
         if self._work.size == other._work.size and self._network.share_scratch(other._network):
             self._work = other._work
 
@@ -136,14 +139,14 @@ class SeriesModel(OnlineModel):
         if (self._stats.size, self._errors.size) != sizes or (
             self._history.size % rings_size(self._shape)
         ):
-            raise ValueError("the buffers are not those of this version")
+            raise ValueError("another version of streamlstm made these buffers")
         self._past = self._new_past()
         self._past[:] = state["_past"]
         self._work = np.zeros(work_size(self._shape, self.horizon))
         self._intervals = intervals_views(self._errors, self.horizon)
 
     def _add_features(self, names: list[Hashable]) -> None:
-        """Move everything learned so far into buffers with room for the features that are new."""
+        """Add the features that are new: move everything learned so far into larger buffers."""
         new = self._columns.new_names(names)
         if not new:
             return
@@ -177,11 +180,11 @@ class SeriesModel(OnlineModel):
         grown.rls.regressors[:size] = old.rls.regressors
 
     def _set_periods(self, periods: tuple[int, ...]) -> None:
-        """Set the seasons, with a history that holds the longest of them.
+        """Set the seasons, and resize the history to hold the longest of them.
 
-        The profiles are made anew from the history. Members of new seasons join the committee with
-        equal shares. The least squares keep what they know as a first guess, as they do when the
-        lags of a season become known.
+        The profiles are computed again from the history. The members of new seasons join the
+        committee with equal weights. The least squares that use seasonal lags restart from their
+        coefficients so far.
         """
         clock = self._network.clock
         before = tuple(clock[CLOCK.periods :])
@@ -191,8 +194,8 @@ class SeriesModel(OnlineModel):
         size = self._history.size // rings
         newest = range(max(ticks - size, 0), ticks)
         values = [float(self._history[tick % size]) for tick in newest]
-        room = 0 if self._finder is None else self._finder.room()
-        size = max([LAGS, *periods, room]) + 2
+        reviewed = 0 if self._finder is None else self._finder.values_needed()
+        size = max([LAGS, *periods, reviewed]) + 2
         self._history = np.full(rings * size, np.nan)
         series = self._series
         for tick, value in zip(newest, values, strict=True):
@@ -207,12 +210,12 @@ class SeriesModel(OnlineModel):
         self._admit_members(periods)
 
     def _admit_members(self, periods: tuple[int, ...]) -> None:
-        """Make the committee of the members that `experts` names and whose season is known."""
-        committee, repeats = self._series.committee, [1 if period else 0 for period in periods]
-        season = [*repeats, *np.repeat(repeats, PROFILES)]
+        """Set the members of the committee: those of `experts` whose season, if any, is known."""
+        committee, found = self._series.committee, [1 if period else 0 for period in periods]
+        season = [*found, *np.repeat(found, PROFILES)]
         kinds = ["last", *["season"] * len(season), *["rls"] * RLS, "lstm"]
-        present = np.array([1, *season, *[1] * RLS, 1])
-        members = np.array([kind in self.experts for kind in kinds]) * present
+        available = np.array([1, *season, *[1] * RLS, 1])
+        members = np.array([kind in self.experts for kind in kinds]) * available
         members[0] = max(members[0], members.sum() == 0)  # while no season has been found
         joining = (members > 0) & (committee.members == 0)
         committee.members[:] = members
@@ -220,7 +223,7 @@ class SeriesModel(OnlineModel):
         committee.weights[:] /= committee.weights.sum(axis=1, keepdims=True)
 
     def _member_names(self) -> list[str]:
-        """Names of the members in the order of the committee."""
+        """Names of the members, in the order of the committee's arrays."""
         seasons = [f"season_{n + 1}" for n in range(self._shape.seasons)]
         profiles = [f"{season}_profile_{p + 1}" for season in seasons for p in range(PROFILES)]
         return ["last", *seasons, *profiles, *RLS_NAMES, "lstm"]

@@ -1,6 +1,6 @@
-"""Snapshots: models saved to files and loaded again, equal to the last bit.
+"""Snapshots: save models to files and load them again, equal to the last bit.
 
-`save` and `load` are in `streamlstm` itself; `Snapshots` keeps the last snapshots of a run.
+`save` and `load` are also in `streamlstm`; `Snapshots` keeps the newest snapshots of a run.
 """
 
 from .directory import Snapshots

@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from .snapshot import Model
 
 _WHOLE, _CHANGES, _DAMAGED = ".snapshot", ".changes", ".damaged"
-_LONGEST = 100  # changes of a fleet in a row, before it is written as a whole again
+_MAX_CHANGES = 100  # files of changes in a row before a fleet is written as a whole again
 
 _log = logging.getLogger(__name__)
 
 
 class Snapshots:
-    """The last snapshots of one run, numbered, in a directory of their own.
+    """Keeps the newest snapshots of one run, numbered, in a directory of their own.
 
     Parameters
     ----------
     directory
-        It is made if there is none. One process at a time may use it.
+        The directory; it is created if needed. Only one process at a time may use it.
     keep
-        How many to keep; older ones are removed once a newer one is written.
+        How many snapshots to keep; older ones are removed once a newer one has been written.
 
     Raises
     ------
@@ -57,18 +57,18 @@ class Snapshots:
             raise ParameterError(f"keep must be a whole number of at least 1, got {keep!r}")
         self.directory = Path(directory)
         self.keep = keep
-        made = [each for each in (self.directory, *self.directory.parents) if not each.exists()]
+        missing = [each for each in (self.directory, *self.directory.parents) if not each.exists()]
         self.directory.mkdir(parents=True, exist_ok=True)
-        for each in made:
+        for each in missing:
             sync_directory(each.parent)
-        self._lock = (self.directory / "lock").open("w")  # released by the system with the process
+        self._lock = (self.directory / "lock").open("w")  # released when the process ends
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._lock.close()
             raise SnapshotError(f"{self.directory} is in use by another run") from error
         self._newest: SavedSnapshot | None = None
-        self._writer = ThreadPoolExecutor(1)  # starts a thread when it is first needed
+        self._writer = ThreadPoolExecutor(1)  # starts its thread when first used
         self._writing: Future[None] | None = None
         for unfinished in self.directory.glob(f".*{UNFINISHED}"):
             unfinished.unlink()
@@ -76,18 +76,19 @@ class Snapshots:
     def save(self, model: Any, position: Any = None, wait: bool = True) -> Path:
         """Write the next snapshot, as the function `save` does, and remove old ones.
 
-        Of a fleet only the streams that changed since the snapshot before are written, until these
-        changes add up to the fleet's size.
+        For a fleet, only the streams that changed since the last snapshot are written; when these
+        changes add up to the size of the fleet, the next snapshot holds all streams again.
 
-        wait: True to return when the snapshot is on the disk. False to return at once: the streams
-        of a fleet are then copied little by little, each before it learns on, and the next call
-        raises what went wrong. Either way the file holds the model as it was when this was called.
+        wait: True to return when the snapshot is on the disk. False to return at once and write in
+        the background; errors are then raised by the next call. A fleet may learn meanwhile: each
+        stream is copied before it learns. Either way the file holds the model as it was at the time
+        of the call.
         """
         self.finish()
         number = max(self._numbers(), default=0) + 1
-        after = self._base_of(model, number)
-        path = self.directory / f"{number:08d}{_WHOLE if after is None else _CHANGES}"
-        copy = ModelCopy(model, position, after)
+        base = self._base_for(model, number)
+        path = self.directory / f"{number:08d}{_WHOLE if base is None else _CHANGES}"
+        copy = ModelCopy(model, position, base)
 
         def write() -> None:
             digest = write_file(path, copy.pieces(at_once=wait))
@@ -107,17 +108,17 @@ class Snapshots:
     def load(self, kind: type[M]) -> Snapshot[M] | None: ...
 
     def load(self, kind: type[Any] | None = None) -> Snapshot[Any] | None:
-        """The newest snapshot; None if there is none. kind: as for the function `load`.
+        """Load the newest snapshot; None if there is none. kind: as for the function `load`.
 
-        A damaged one is renamed, with a warning in the log, and the one before it is loaded.
+        A damaged snapshot is renamed, with a warning in the log, and the one before it is loaded.
 
         Raises
         ------
         SnapshotError
-            If all snapshots are damaged, or another version wrote the newest, which this version
+            If all snapshots are damaged, or if the newest was written by a version that this one
             cannot read.
         OSError
-            As the function `load`; nothing is renamed then.
+            If a file cannot be opened, as for the function `load`; nothing is renamed then.
 
         """
         self.finish()
@@ -126,8 +127,8 @@ class Snapshots:
             try:
                 found: Snapshot[Any] = load(path) if kind is None else load(path, kind)
             except DamagedSnapshotError as error:
-                aside = path.rename(path.with_suffix(_DAMAGED))
-                _log.warning("%s; renamed to %s, loading the one before", error, aside.name)
+                renamed = path.rename(path.with_suffix(_DAMAGED))
+                _log.warning("%s; renamed to %s, loading the one before", error, renamed.name)
             else:
                 if hasattr(found.model, "_mark"):
                     mark = found.model._mark()
@@ -141,12 +142,13 @@ class Snapshots:
         return None
 
     def restore(self, model: Any, found: Snapshot[Any]) -> None:
-        """Let a model take over what `load` has found, in place: whoever holds it goes on with it.
+        """Put the state of a loaded snapshot into an existing model of the same parameters.
 
         Raises
         ------
         ParameterError
-            If the model is of another class or has other parameters; it has not changed then.
+            If the model's class or parameters differ from the snapshot's. The model has not changed
+            then.
 
         """
         loaded = found.model
@@ -155,26 +157,26 @@ class Snapshots:
                 f"{self.directory} holds {type(loaded).__name__}, not {type(model).__name__}: "
                 "use another directory for this model"
             )
-        theirs = loaded._parameters()
-        for name, ours in model._parameters().items():
-            if ours != theirs[name]:
+        saved = loaded._parameters()
+        for name, value in model._parameters().items():
+            if value != saved[name]:
                 raise ParameterError(
-                    f"{self.directory} holds a model with {name}={theirs[name]!r}, not {ours!r}: "
+                    f"{self.directory} holds a model with {name}={saved[name]!r}, not {value!r}: "
                     "use another directory for this model"
                 )
         model._restore(loaded)
         if self._newest is not None and self._newest.model is loaded:
             self._newest = self._newest._replace(model=model)
 
-    def _base_of(self, model: Any, number: int) -> SavedSnapshot | None:
-        """The snapshot whose changes suffice for the one of this number, if there is one."""
+    def _base_for(self, model: Any, number: int) -> SavedSnapshot | None:
+        """The snapshot that number `number` may store changes from; None to write all streams."""
         newest = self._newest
         if newest is None or newest.mark is None or newest.model is not model:
             return None
         if newest.number != number - 1:
             return None
         changes = 0
-        for older in range(newest.number, newest.number - _LONGEST, -1):
+        for older in range(newest.number, newest.number - _MAX_CHANGES, -1):
             path = self._path(older)
             if not path.exists():
                 return None
@@ -184,7 +186,7 @@ class Snapshots:
         return None
 
     def _remove_old(self) -> None:
-        """Remove what none of the newest snapshots needs."""
+        """Remove the files that none of the `keep` newest snapshots needs."""
         numbers = self._numbers(_WHOLE, _CHANGES)
         oldest = numbers[-self.keep :][0]
         needed = max((number for number in self._numbers(_WHOLE) if number <= oldest), default=0)
@@ -197,24 +199,24 @@ class Snapshots:
         return whole if whole.exists() else whole.with_suffix(_CHANGES)
 
     def _numbers(self, *suffixes: str) -> list[int]:
-        """Of the files with these suffixes, or of all."""
+        """Sorted numbers of the files with these suffixes, or of all snapshot files."""
         wanted = suffixes or (_WHOLE, _CHANGES, _DAMAGED)
         names = [path.stem for path in self.directory.iterdir() if path.suffix in wanted]
         return sorted(int(name) for name in names if name.isdecimal())
 
     @property
     def writing(self) -> bool:
-        """Whether a snapshot that nobody waits for is still being written."""
+        """Whether a snapshot is being written in the background."""
         return self._writing is not None and not self._writing.done()
 
     def finish(self) -> None:
-        """Wait for what is being written; raises what went wrong with it."""
+        """Wait for the snapshot in the background, and raise its error if it failed."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
 
     def close(self) -> None:
-        """Finish writing and let others use the directory."""
+        """Finish writing, and unlock the directory."""
         try:
             self.finish()
         finally:

@@ -1,8 +1,8 @@
-"""Python values as JSON and arrays, with their types, and back: what a snapshot is written in.
+"""The encoding of snapshots: Python values to JSON and arrays, and back, with their types.
 
-What JSON has no notation for is an object with one key that says what it is, such as
-{"tuple": [...]}. Of classes only those of `_MODULES` and `_TOKENS` are written or made, so that
-reading a file runs no code of it.
+A value that JSON cannot express is an object whose one key names its type, such as
+{"tuple": [...]}. Only classes in `_MODULES` and `_TOKENS` are written or made, so reading a file
+never runs code from it.
 """
 
 import base64
@@ -19,13 +19,13 @@ from ..errors import SnapshotError
 from ..kernels.cells import CELLS
 from ..kernels.rules import RULES
 
-INTEGERS = 32  # a longer list of them is kept as an array
-_PLAIN = {type(None), bool, int, str}  # of these JSON keeps the type
+INTEGERS = 32  # a longer list of integers is stored as an array
+_PLAIN = {type(None), bool, int, str}  # types that JSON preserves
 
-# By name of the class.
+# Modules by the name of their class.
 _MODULES = {
     "Blocks": "streamlstm.replays.blocks",
-    "Columns": "streamlstm.model.features",
+    "Columns": "streamlstm.model.columns",
     "DriftWatch": "streamlstm.model.drift",
     "FleetScore": "streamlstm.replays.scores",
     "ForecasterFleet": "streamlstm.fleets.fleet",
@@ -46,30 +46,30 @@ _TOKENS: dict[str, type] = {
 
 
 def _class(name: str) -> type | None:
-    """The class that a snapshot calls so, if it may."""
+    """The class of this name; None unless a snapshot may hold it."""
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
     return _TOKENS.get(name)
 
 
 class Encoder:
-    """Python values as JSON; copies of arrays, little-endian, go where JSON refers to them."""
+    """Encodes Python values as JSON; arrays are copied, little-endian, to the bytes in `arrays`."""
 
     def __init__(self) -> None:
         self.arrays = deque[bytes]()
         self.size = 0
 
     def value(self, value: Any) -> Any:
-        """Encode anything; SnapshotError names what cannot be."""
+        """Encode any value; a SnapshotError names one that cannot be encoded."""
         if type(value) in _PLAIN:
             return value
-        way = self._WAYS.get(type(value))
-        return self._other(value) if way is None else way(self, value)
+        encode = self._ENCODERS.get(type(value))
+        return self._other(value) if encode is None else encode(self, value)
 
     def object(self, value: Any, state: Any) -> dict[str, Any]:
-        """Encode an object of a class that is known, in this state."""
-        named = {name: self.value(each) for name, each in state.items()}
-        return {"class": type(value).__name__, "state": named}
+        """Encode an object of a known class, with this state."""
+        attributes = {name: self.value(each) for name, each in state.items()}
+        return {"class": type(value).__name__, "state": attributes}
 
     def _all(self, values: Iterable[Any]) -> list[Any]:
         return [value if type(value) in _PLAIN else self.value(value) for value in values]
@@ -120,7 +120,7 @@ class Encoder:
             "numbers, True, False, None and tuples of these"
         )
 
-    _WAYS: ClassVar[dict[type, Callable[[Any, Any], Any]]] = {
+    _ENCODERS: ClassVar[dict[type, Callable[[Any, Any], Any]]] = {
         float: _float,
         bytes: _bytes,
         list: _list,
@@ -132,13 +132,13 @@ class Encoder:
 
 
 class Decoder:
-    """The values again, in objects of their own."""
+    """Decodes values from JSON and arrays into new objects."""
 
     def __init__(self, arrays: memoryview):
         self._arrays = arrays
 
     def value(self, node: Any) -> Any:
-        """What a node of the header stands for."""
+        """Decode a node of the header."""
         if isinstance(node, list):
             return self._all(node)
         if not isinstance(node, dict):
@@ -148,23 +148,23 @@ class Decoder:
         if "deque" in node:
             return deque(self._all(node["deque"]), node["longest"])
         ((kind, content),) = node.items()
-        return self._WAYS[kind](self, content)
+        return self._DECODERS[kind](self, content)
 
     def state(self, node: dict[str, Any]) -> dict[str, Any]:
-        """That of the object that a node stands for."""
+        """Decode the state of an object, without making the object."""
         return {name: self.value(value) for name, value in node["state"].items()}
 
     def object(self, name: str, state: dict[str, Any]) -> Any:
-        """Make an object of a class."""
+        """Make an object of the class of this name, with this state."""
         cls: Any = _class(name)
         if cls is None:
             raise ValueError(f"there is no class {name}")
-        made = cls.__new__(cls)
-        if hasattr(made, "__setstate__"):
-            made.__setstate__(state)
+        instance = cls.__new__(cls)
+        if hasattr(instance, "__setstate__"):
+            instance.__setstate__(state)
         else:
-            made.__dict__.update(state)
-        return made
+            instance.__dict__.update(state)
+        return instance
 
     def _all(self, nodes: list[Any]) -> list[Any]:
         return [self.value(node) for node in nodes]
@@ -187,14 +187,14 @@ class Decoder:
     def _dict(self, pairs: list[Any]) -> dict[Any, Any]:
         return {self.value(key): self.value(node) for key, node in pairs}
 
-    def _array(self, place: list[Any]) -> np.ndarray:
-        dtype, shape, start = np.dtype(place[0]), place[1], place[2]
+    def _array(self, node: list[Any]) -> np.ndarray:
+        dtype, shape, start = np.dtype(node[0]), node[1], node[2]
         count = int(np.prod(shape))
         array = np.frombuffer(self._arrays, dtype, count, start) if count else np.empty(0, dtype)
         return array.astype(dtype.newbyteorder("=")).reshape(shape)
 
-    def _integers(self, place: list[Any]) -> list[int]:
-        return self._array(place).tolist()
+    def _integers(self, node: list[Any]) -> list[int]:
+        return self._array(node).tolist()
 
     def _objects(self, array: list[Any]) -> np.ndarray:
         return np.fromiter(self._all(array[1]), object, len(array[1])).reshape(array[0])
@@ -202,7 +202,7 @@ class Decoder:
     def _scalar(self, scalar: list[Any]) -> Any:
         return np.array(self.value(scalar[1]), scalar[0])[()]
 
-    _WAYS: ClassVar[dict[str, Callable[[Any, Any], Any]]] = {
+    _DECODERS: ClassVar[dict[str, Callable[[Any, Any], Any]]] = {
         "float": _float,
         "bytes": _bytes,
         "tuple": _tuple,

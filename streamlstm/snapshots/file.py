@@ -1,7 +1,7 @@
-"""The file of a snapshot, as bytes: written whole or not at all, and checked when it is read.
+"""The file format of snapshots: written completely or not at all, and checked when read.
 
-It holds MAGIC, the number of the format, the lengths of header and arrays, the header, the arrays,
-and a SHA-256 digest of everything before it: see docs/snapshots.md. `encoding` makes the header.
+A file holds MAGIC, the number of the format, the lengths of header and arrays, the header, the
+arrays, and a SHA-256 digest of all that: see docs/snapshots.md. `encoding` makes the header.
 """
 
 import errno
@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from ..errors import DamagedSnapshotError
 
-MAGIC = b"streamlstm\r\n"  # the line end, so that a copy in text mode shows
-FORMAT = 1  # of this version; raise it when what a model's state consists of changes
-PREFIX = struct.Struct("<12sIQQ")  # MAGIC, FORMAT, bytes of the header, bytes of the arrays
+MAGIC = b"streamlstm\r\n"  # a copy in text mode would change the line end and so be detected
+FORMAT = 1  # increase it when the state of a model changes its form
+PREFIX = struct.Struct("<12sIQQ")  # MAGIC, FORMAT, size of the header, size of the arrays
 DIGEST = 32  # bytes
 UNFINISHED = ".unfinished"
 
@@ -32,7 +32,7 @@ class SnapshotFile(NamedTuple):
 
 
 def open_file(path: Path) -> SnapshotFile:
-    """A file that is as it was written."""
+    """Read a file and check that it is complete and unchanged."""
     try:
         data = memoryview(path.read_bytes())
     except OSError as error:
@@ -41,7 +41,7 @@ def open_file(path: Path) -> SnapshotFile:
         raise
     if len(data) < PREFIX.size or data[: len(MAGIC)] != MAGIC:
         raise DamagedSnapshotError(f"{path} is not a snapshot, nor the beginning of one")
-    _, form, header_size, arrays_size = PREFIX.unpack_from(data)
+    _, file_format, header_size, arrays_size = PREFIX.unpack_from(data)
     size = PREFIX.size + header_size + arrays_size + DIGEST
     if len(data) < size:
         raise DamagedSnapshotError(f"{path} is cut off: {len(data)} bytes of {size}")
@@ -50,11 +50,11 @@ def open_file(path: Path) -> SnapshotFile:
         raise DamagedSnapshotError(f"{path} is damaged: its checksum is wrong")
     start = PREFIX.size + header_size
     header = json.loads(bytes(data[PREFIX.size : start]))
-    return SnapshotFile(form, header, data[start:-DIGEST], digest.hexdigest())
+    return SnapshotFile(file_format, header, data[start:-DIGEST], digest.hexdigest())
 
 
 def write_file(path: Path, pieces: Iterable[bytes]) -> str:
-    """Write a file and its digest so that, come what may, the old one or the new one is there."""
+    """Write a file and its digest; whatever fails, the old or the new file is complete."""
     unfinished = path.with_name(f".{path.name}{UNFINISHED}")
     digest = hashlib.sha256()
     try:
@@ -74,14 +74,14 @@ def write_file(path: Path, pieces: Iterable[bytes]) -> str:
 
 
 def digest_of(path: Path) -> str:
-    """The digest that a file ends with."""
+    """Read the digest at the end of a file."""
     with path.open("rb") as file:
         file.seek(-DIGEST, os.SEEK_END)
         return file.read().hex()
 
 
 def sync_directory(directory: Path) -> None:
-    """Let the names in a directory outlast a power failure."""
+    """Write a directory's entries to the disk, so that they survive a power failure."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

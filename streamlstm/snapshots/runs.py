@@ -15,7 +15,7 @@ def check_run(
 ) -> None:
     """Raise a ParameterError unless a directory holds a run of this kind with these options.
 
-    position: that of the newest snapshot; fields: what the position of such a run consists of.
+    position: that of the newest snapshot; fields: the keys that the position of such a run has.
     """
     if not isinstance(position, dict) or position.keys() != fields:
         refuse(directory, "snapshots of something else")

@@ -1,4 +1,4 @@
-"""Snapshots: a model saved to a file with all that it has learned, and loaded to the last bit."""
+"""Save a model with all that it has learned to a file, and load it again, equal to the last bit."""
 
 import contextlib
 import gc
@@ -29,35 +29,35 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 
 _VERSION = version("streamlstm")
-COPY_SECONDS = 0.001  # that a fleet is locked at a time while it is copied
+COPY_SECONDS = 0.001  # how long a fleet is locked at a time while it is copied
 
 
 class Snapshot(NamedTuple, Generic[M]):
-    """What a file holds."""
+    """A model and a position, loaded from a file."""
 
     model: M
-    position: Any  # of the source, as it was given to `save`
+    position: Any  # of the source of the ticks, as it was passed to `save`
 
 
 def save(model: Any, path: str | Path, position: Any = None) -> None:
-    """Write a model to a file, which appears whole or not at all.
+    """Write a model to a file, which appears complete or not at all.
 
     Parameters
     ----------
     model
-        Any estimator of this package.
+        An estimator or a fleet.
     path
-        The file; one that is there is replaced.
+        The file; an existing one is replaced.
     position
-        Where the source of its ticks stands: numbers, text, None and NumPy arrays, in lists,
-        tuples and dicts.
+        Where the source of the ticks is, in any form made of numbers, text, None, NumPy arrays,
+        lists, tuples and dicts.
 
     Raises
     ------
     SnapshotError
         If a feature, key, class or position is of a type that a file cannot hold.
     OSError
-        If the file cannot be written. What was there before still is.
+        If the file cannot be written. An existing file is unchanged then.
 
     Examples
     --------
@@ -84,15 +84,15 @@ def load(path: str | Path, kind: type[M]) -> Snapshot[M]: ...
 
 
 def load(path: str | Path, kind: type[Any] | None = None) -> Snapshot[Any]:
-    """Read a model that goes on exactly as the saved one would have, and its position.
+    """Load a model, which continues exactly as the saved one would have, and its position.
 
     Parameters
     ----------
     path
         The file.
     kind
-        The model's class, such as `LSTMForecaster`. It is checked, and type checkers then know the
-        class of what is returned.
+        The expected class of the model, such as `LSTMForecaster`. It is checked, and it tells type
+        checkers the class of the returned model.
 
     Returns
     -------
@@ -101,14 +101,14 @@ def load(path: str | Path, kind: type[Any] | None = None) -> Snapshot[Any]:
     Raises
     ------
     DamagedSnapshotError
-        If the file is no snapshot, is cut off or has changed since it was written, or the disk
-        fails.
+        If the file is not a snapshot, is cut off or has changed since it was written, or if the
+        disk fails.
     SnapshotError
-        If it was written by a version of this package, or of river, that this one cannot read, and
-        says which one to install; or if the model is not of class `kind`.
+        If another version of streamlstm or river wrote the file and this one cannot read it (the
+        message says which versions to install), or if the model is not of class `kind`.
     OSError
-        If there is no file to read, or it cannot be opened now, for example because too many files
-        are open.
+        If there is no such file, or it cannot be opened now, for example because too many files are
+        open.
 
     """
     found = _load(Path(path))
@@ -123,7 +123,7 @@ def _load(path: Path) -> Snapshot[Any]:
     refusal = SnapshotError(
         f"{path} was written by streamlstm {header['streamlstm']} with river {header['river']}; "
         f"this is streamlstm {_VERSION} with river {version('river')}, which cannot "
-        "read it: install those"
+        "read it: install those versions"
     )
     if file.format != FORMAT:
         raise refusal
@@ -138,7 +138,7 @@ def _load(path: Path) -> Snapshot[Any]:
 
 
 def _model(path: Path, file: SnapshotFile) -> Any:
-    """The model in a file; of a fleet, streams that had not changed are in the files before."""
+    """The model in a file; unchanged streams of a fleet are read from the files before it."""
     decoder, node = Decoder(file.arrays), file.header["model"]
     if file.header["after"] is None:
         return decoder.value(node)
@@ -152,7 +152,7 @@ def _model(path: Path, file: SnapshotFile) -> Any:
         except (DamagedSnapshotError, FileNotFoundError) as error:
             raise DamagedSnapshotError(f"{path} needs {before.name}: {error}") from error
         if older.digest != file.header["after"]["digest"]:
-            raise DamagedSnapshotError(f"{path} needs {before.name}, which is another by now")
+            raise DamagedSnapshotError(f"{path} needs {before.name}, which has been replaced")
         file, decoder = older, Decoder(older.arrays)
         for row, model in file.header["model"]["state"]["models"]["dict"]:
             if row in missing and model is not None:
@@ -162,19 +162,19 @@ def _model(path: Path, file: SnapshotFile) -> Any:
 
 
 class SavedSnapshot(NamedTuple):
-    """What a later snapshot may build upon."""
+    """A snapshot on the disk, from which the next one may store changes."""
 
     model: Any
     number: int
     name: str
     digest: str
-    mark: int | None  # of a fleet
+    mark: int | None  # of a fleet, see `ForecasterFleet._mark`
 
 
 class ModelCopy:
-    """A model and a position as they are now, on their way into a file.
+    """A copy of a model and a position as they are now, encoded for a file.
 
-    after: what the file is to hold the changes since.
+    after: the snapshot before, if the file is to hold only what has changed since.
     """
 
     def __init__(self, model: Any, position: Any, after: SavedSnapshot | None = None):
@@ -192,7 +192,7 @@ class ModelCopy:
         }
         with self._lock, garbage_collection_paused():
             if hasattr(model, "_mark"):
-                state = {**model._state(), "models": {}}  # which come last
+                state = {**model._state(), "models": {}}  # `pieces` inserts the models
                 header["model"] = encoder.object(model, state)
                 since = None if after is None else after.mark
                 self._streams_copy = model._copy_from(since, encoder.value)
@@ -202,13 +202,13 @@ class ModelCopy:
         self._header = _json(header)
 
     def pieces(self, at_once: bool) -> Iterator[bytes]:
-        """The bytes of the file but for the digest, once, for none of them is kept.
+        """Yield the bytes of the file without the digest; call it only once, as nothing is kept.
 
-        at_once: whether to copy a fleet's streams in one go, or to let others use it in between.
+        at_once: whether to copy a fleet's streams in one go, or to unlock the fleet in between.
         """
         header, encoder = self._header, self._encoder
         if self._streams_copy.rows:
-            start, end = header.rsplit("[]", 1)  # the models, none so far, are what it ends with
+            start, end = header.rsplit("[]", 1)  # the last "[]" is the empty dict of models
             header = f"{start}[{','.join(self._streams(at_once))}]{end}"
         yield PREFIX.pack(MAGIC, FORMAT, len(header), encoder.size)
         yield header.encode()
@@ -216,7 +216,7 @@ class ModelCopy:
             yield encoder.arrays.popleft()
 
     def _streams(self, at_once: bool) -> Iterator[str]:
-        """Rows and models in JSON, in the order of the fleet."""
+        """Rows and models as JSON, in the order of the fleet."""
         fleet_copy, more = self._streams_copy, True
         texts = {row: f"[{row},null]" for row in fleet_copy.unchanged}
         try:
@@ -224,12 +224,12 @@ class ModelCopy:
                 began = time.perf_counter()
                 with copying, self._lock, garbage_collection_paused():
                     more = fleet_copy.copy_for(sys.maxsize if at_once else COPY_SECONDS)
-                texts.update((row, _json([row, node])) for row, node in fleet_copy.taken())
+                texts.update((row, _json([row, node])) for row, node in fleet_copy.take_copies())
                 if more:
                     time.sleep(time.perf_counter() - began)
         finally:
             with copying, self._lock:
-                fleet_copy.waiting.clear()
+                fleet_copy.pending.clear()
         return (texts[row] for row in fleet_copy.rows)
 
 
@@ -239,7 +239,7 @@ def _json(node: Any) -> str:
 
 @contextlib.contextmanager
 def garbage_collection_paused() -> Iterator[None]:
-    """Collect no garbage: while many objects are made, all of a fleet is searched, many times."""
+    """Pause garbage collection, which would search a whole fleet many times as objects are made."""
     enabled = gc.isenabled()
     gc.disable()
     try:

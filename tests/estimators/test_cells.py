@@ -35,7 +35,7 @@ def test_learning_follows_the_reference(cell, layers):
 
 @pytest.mark.parametrize(("cell", "learning"), FORWARD)
 def test_learning_forward_gives_the_gradient_of_one_tick_exactly(cell, learning):
-    """With a window of one tick there is no past, whichever way it is looked at."""
+    """With a window of one tick there is no past to which the rules could differ."""
     forward = random_network(cell=cell, learning=learning, layers=2, rate=0.0)
     back = random_network(cell=cell, window=1, layers=2, rate=0.0)
     xs, targets = inputs_and_targets(3, 1)
@@ -70,17 +70,17 @@ def test_traces_stay_when_an_input_is_added(cell, learning):
 
 
 @pytest.mark.parametrize(("cell", "rule"), [*FORWARD, *((cell, "tbptt") for cell in CELLS)])
-def test_estimators_learn_what_takes_memory(cell, rule):
+def test_estimators_solve_a_task_that_needs_memory(cell, rule):
     x = np.random.default_rng(0).normal(size=(5000, 1))
     y = np.append([0.0, 0.0], x[:-2, 0]) * 5 + 100
     model = LSTMRegressor(16, num_layers=2, cell=cell, learning=rule, window=8, learning_rate=0.005)
     errors = np.abs(model.learn_many(x, y) - y)
-    left = 0.8 if cell == "elstm" else 0.5  # its units do not hear each other: it takes longer
+    left = 0.8 if cell == "elstm" else 0.5  # its units are not connected: it learns more slowly
     assert errors[-500:].mean() < left * errors[:200].mean()
 
 
-def test_a_dependency_longer_than_the_window_takes_learning_forward():
-    """A cue of +1 or -1, then silence; the target is the cue, asked for 40 ticks later."""
+def test_a_dependency_longer_than_the_window_needs_a_forward_rule():
+    """A cue of +1 or -1, then zeros; the target, 40 ticks later, is the cue."""
     rng = np.random.default_rng(0)
     distance, episodes = 40, 600
     cues = rng.choice([-1.0, 1.0], episodes)
@@ -138,7 +138,7 @@ def test_replay_is_for_one_layer_of_lstm_cells():
 
 
 def test_no_gradient_reaches_back_beyond_a_reset():
-    """Ten ticks after it, a window of twenty holds as much as one of ten."""
+    """Ten ticks after a reset, windows of twenty and of ten ticks give the same gradient."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(20, 2)), rng.normal(size=20)
     predictions = []
@@ -152,7 +152,7 @@ def test_no_gradient_reaches_back_beyond_a_reset():
     assert not np.array_equal(predictions[1], predictions[2])
 
 
-def test_a_reset_learns_what_waits_for_an_update():
+def test_a_reset_learns_the_ticks_that_wait_for_an_update():
     model = LSTMRegressor(8, stride=10, window=10)
     model.learn_many(np.ones((5, 1)), np.arange(5.0))
     before = model._network.weights.copy()

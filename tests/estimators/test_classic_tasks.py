@@ -43,7 +43,7 @@ def test_stream_is_embedded_reber_strings_one_after_the_other():
     assert min(map(len, found)) == 9
 
 
-def test_successors_are_what_follows_a_beginning_of_a_string():
+def test_successors_are_the_symbols_that_may_follow_a_prefix():
     seen, stated, counts, prefix = defaultdict(set), {}, defaultdict(int), ""
     ticks = stream(1, 50_000)
     for (symbol, successors), (following, _) in pairwise(ticks):
@@ -112,9 +112,9 @@ def sigmoid(x):
 
 
 def last_error(net, inputs, targets, kept):
-    """Half the squared error at the last of T ticks, the inputs of gates and cells being given.
+    """Half the squared error at the last of T ticks, for given inputs of gates and cells.
 
-    That they are, and do not depend on the weights, is how the gradient is truncated.
+    Truncating the gradient means to treat these inputs as independent of the weights.
     """
     s = np.zeros(8)
     for u in inputs:
@@ -175,8 +175,8 @@ def test_stream_of_the_benchmark_follows_the_grammar():
         assert reber.LEGAL[state].tolist() == list(one_hot("".join(turns)).values())
 
 
-def test_forget_gates_solve_what_is_not_solved_without():
-    """One that learns in a second; how many do is for benchmarks/reber.py to say."""
+def test_forget_gates_solve_a_task_that_is_unsolved_without_them():
+    """One network that learns within a second; benchmarks/reber.py counts how many do."""
     learned, length = reber.train(reber.paper(3, 0.99))
     assert learned <= reber.STREAMS
     assert length == reber.LIMIT
@@ -185,12 +185,12 @@ def test_forget_gates_solve_what_is_not_solved_without():
 
 
 def test_a_stream_that_never_ends_needs_forget_gates():
-    """`examples/continual_reber.py`: without them at least the returning symbol is not foreseen."""
+    """`examples/continual_reber.py`: without them the returning symbol is not predicted."""
     x, y = continual_reber.stream(continual_reber.LEARNED + continual_reber.FROZEN)
-    assert continual_reber.symbols_an_error("lstm", True, 0, x, y)[1] > 10_000
-    assert max(continual_reber.symbols_an_error("lstm1997", True, 0, x, y)) < 100
+    assert continual_reber.symbols_between_errors("lstm", True, 0, x, y)[1] > 10_000
+    assert max(continual_reber.symbols_between_errors("lstm1997", True, 0, x, y)) < 100
 
 
 def test_our_networks_are_compiled_for_their_cells():
-    """Their tokens are equal as tuples."""
+    """The tokens of the two cells are equal as tuples, but must not be confused."""
     assert reber.our_stream("lstm") is not reber.our_stream("lstm1997")

@@ -16,7 +16,7 @@ def remembered(ticks, distance=2, seed=0):
     return x, ["yes" if v > 0 else "no" for v in np.append(np.zeros(distance), x[:-distance, 0])]
 
 
-def test_learns_what_takes_memory():
+def test_learns_a_task_that_needs_memory():
     x, y = remembered(4000)
     model = LSTMClassifier(hidden_size=16, window=6, learning_rate=0.01)
     probabilities = model.learn_many(x, y)
@@ -52,7 +52,7 @@ def test_a_class_is_unknown_until_it_is_learned():
 
 
 @pytest.mark.parametrize("missing", [None, math.nan])
-def test_ticks_without_a_label_move_the_state_alone(missing):
+def test_ticks_without_a_label_only_advance_the_state(missing):
     model = LSTMClassifier(hidden_size=4)
     model.learn_many(np.random.default_rng(0).normal(size=(20, 1)), [0, 1] * 10)
     weights, before = model._network.weights.copy(), model.predict_proba_one({0: 1.0})
@@ -105,7 +105,7 @@ def test_no_prediction_depends_on_the_future():
     assert np.array_equal(kept[0], kept[1])
 
 
-def test_bad_input_leaves_the_model_as_it_was():
+def test_bad_input_does_not_change_the_model():
     model = LSTMClassifier()
     model.learn_one({"a": 1.0}, "x")
     before = pickle.dumps(model)

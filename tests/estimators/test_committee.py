@@ -34,7 +34,7 @@ def test_recursive_least_squares_finds_an_autoregression():
 
 
 def test_outliers_mislead_the_robust_least_squares_less():
-    """In a tenth of the targets, of none of the regressors; Python runs the kernels as they are."""
+    """A tenth of the targets are outliers, no regressor is. The kernels run as plain Python."""
     rng, N = np.random.default_rng(0), LAGS + 2
     truth, deviations, covariance = rng.normal(size=N), np.ones(RLS), np.zeros((RLS * N, N))
     coefficients = np.zeros((RLS, N))
@@ -57,7 +57,7 @@ def test_outliers_mislead_the_robust_least_squares_less():
     ids=["season", "walk", "autoregression", "skewed"],
 )
 def test_the_committee_is_hardly_worse_than_its_best_member_and_the_last_value(values, preset):
-    """At every horizon; forecasts further ahead overlap, so that there is less to learn from."""
+    """At every horizon; forecasts further ahead overlap, so they give less to learn from."""
     paths = [
         LSTMForecaster(season=24, experts=kinds, preset=preset).learn_many(values, horizon=24)
         for kinds in [*((kind,) for kind in EXPERTS), EXPERTS]

@@ -1,4 +1,4 @@
-"""Changes of regime: noticed in the errors, learned from faster, and no false alarms."""
+"""Drift: changes of regime are detected and speed up learning; there are few false alarms."""
 
 import itertools
 import pickle
@@ -25,7 +25,7 @@ def autoregression(ticks, a, b, seed):
 
 
 def changing(kind, seed=0):
-    """A stream that becomes another at TURN."""
+    """A stream whose process changes at TURN."""
     if kind == "swings":
         return np.concatenate(
             [autoregression(TURN, 1.6, -0.8, seed), autoregression(1000, -0.5, 0.3, seed + 100)]
@@ -49,7 +49,7 @@ def model_of(**arguments):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", ["swings", "settles into swings", "variance", "season"])
-def test_a_change_of_regime_is_noticed_soon(kind, seed):
+def test_a_change_of_regime_is_detected_soon(kind, seed):
     model = model_of(season=24 if kind == "season" else None)
     model.learn_many(changing(kind, seed))
     assert [event for event in model.drift_events_ if event <= TURN] == []
@@ -59,8 +59,8 @@ def test_a_change_of_regime_is_noticed_soon(kind, seed):
 @pytest.mark.parametrize(
     ("kind", "of_error"), [("swings", 0.93), ("settles into swings", 0.96), ("season", 0.95)]
 )
-def test_recovers_sooner_than_without_noticing(kind, of_error):
-    """Mean error of 1,000 ticks after the change, over that without; seeds 0 to 2."""
+def test_recovers_sooner_than_without_drift_detection(kind, of_error):
+    """Mean error of 1,000 ticks after the change, relative to no detection; seeds 0 to 2."""
     ratios = []
     for seed in range(3):
         values, season = changing(kind, seed), 24 if kind == "season" else None
@@ -78,9 +78,9 @@ def test_a_false_alarm_costs_little():
     calm, alarmed = model_of(season=24), model_of(season=24)
     calm.learn_many(values[:1500])
     alarmed.learn_many(values[:1500])
-    alarmed._series.intervals.recent[:] = 9.0  # which is not what happened
-    for _ in range(3):  # the detector decides every 32 errors
-        alarmed._network.clock[CLOCK.values] = 1504  # of which the watch takes every 32nd
+    alarmed._series.intervals.recent[:] = 9.0  # errors that did not happen
+    for _ in range(3):  # the detector tests after every 32 errors
+        alarmed._network.clock[CLOCK.values] = 1504  # a multiple of 32, so that the watch looks
         review(alarmed, None)
     alarmed._network.clock[CLOCK.values] = 1500
     assert alarmed.drift_events_ == [1504]
@@ -130,7 +130,7 @@ def test_events_and_forecasts_do_not_depend_on_the_chunks(preset):
         assert np.array_equal(path, forecasts[0], equal_nan=True)
 
 
-def test_a_pickled_model_notices_as_the_original_does():
+def test_a_pickled_model_detects_drift_like_the_original():
     values = changing("swings")
     model = model_of()
     model.learn_many(values[: TURN + 7])
@@ -140,7 +140,7 @@ def test_a_pickled_model_notices_as_the_original_does():
     assert model.drift_events_ == copy.drift_events_ != []
 
 
-def test_the_alert_passes():
+def test_an_alert_ends_after_200_ticks():
     values = changing("swings")
     model = model_of()
     model.learn_many(values[:TURN])
@@ -152,7 +152,7 @@ def test_the_alert_passes():
     assert model._network.clock[CLOCK.alert] == 0
 
 
-def test_without_drift_nothing_is_watched():
+def test_drift_false_reports_no_events():
     model = model_of(drift=False)
     model.learn_many(changing("swings"))
     assert model.drift_events_ == []

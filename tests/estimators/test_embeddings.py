@@ -1,4 +1,4 @@
-"""Features of text: embeddings that are looked up, learned where they were, and grow in number."""
+"""Text features: embeddings are looked up, learned and added."""
 
 import math
 import pickle
@@ -16,13 +16,13 @@ LEVELS = np.array([-10.0, 0.0, 10.0, 40.0])
 
 
 def stream(ticks, seed=0):
-    """Words, and as the target the level of the word before."""
+    """Words, and targets: the level of the word before."""
     numbers = np.random.default_rng(seed).integers(0, 4, ticks)
     return WORDS[numbers], np.append(0.0, LEVELS[numbers[:-1]])
 
 
 @pytest.mark.parametrize(("cell", "learning"), [("lstm", "tbptt"), ("elstm", "rtrl")])
-def test_learns_what_words_mean(cell, learning):
+def test_learns_the_meaning_of_words(cell, learning):
     words, y = stream(4000)
     model = LSTMRegressor(16, cell=cell, learning=learning, learning_rate=0.01)
     errors = np.abs(model.learn_many({"word": words}, y) - y)
@@ -33,7 +33,7 @@ def test_learns_what_words_mean(cell, learning):
     "parameters", [{}, {"num_layers": 2}, {"lookahead": 2, "bidirectional": True}]
 )
 def test_gradients_of_embeddings_equal_finite_differences(parameters):
-    """Of the last tick's loss; a word comes twice in the window, another not at all."""
+    """Gradients of the last tick's loss; one word is in the window twice, another is not."""
     words, n = ["red", "green", "red"], [0.5, -1.0, 2.0]
     fixed = {"window": 5, "learning_rate": 0.0, "clip_norm": 1e9, "scaling": False}
     model = LSTMRegressor(4, embedding_size=3, **fixed, **parameters)
@@ -53,7 +53,7 @@ def test_gradients_of_embeddings_equal_finite_differences(parameters):
     model.learn_many({"word": words, "n": n}, y)
     model.learn_one({"word": "blue", "n": 0.3}, 2.0)
     network = model._network
-    grads = network._table_in(network.scratch[: network.weights.size // 3])
+    grads = network._embeddings_in(network.scratch[: network.weights.size // 3])
     numbers = model._columns.vocabularies["word"]
     for word in ("red", "green", "blue", "grey"):
         for column in range(3):
@@ -62,7 +62,7 @@ def test_gradients_of_embeddings_equal_finite_differences(parameters):
             assert grads[row, column] == pytest.approx(expected, rel=2e-2, abs=1e-5)
 
 
-def test_an_update_goes_to_the_embeddings_of_the_window_and_no_others():
+def test_an_update_changes_only_the_embeddings_in_the_window():
     model = LSTMRegressor(4, window=2, embedding_size=3)
     model.learn_many({"word": [*"abcdabcd"]}, [1.0, 5.0, 2.0, 8.0] * 2)
     before = model._network.embeddings.copy()
@@ -72,15 +72,15 @@ def test_an_update_goes_to_the_embeddings_of_the_window_and_no_others():
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
-def test_a_word_that_comes_again_is_updated_once(optimizer):
-    """By the sum of its gradients, of which the running averages keep a share."""
+def test_a_repeated_word_is_updated_once(optimizer):
+    """The update and the running averages use the sum of the gradients of all occurrences."""
     model = LSTMRegressor(4, window=4, embedding_size=3, optimizer=optimizer)
     model.learn_many({"word": [*"aaaaaa"]}, [1.0, 5.0, 2.0, 8.0, 4.0, 2.0])
     network = model._network
-    tables = [network._table_in(flat) for flat in weights_views(network.weights)]
+    tables = [network._embeddings_in(flat) for flat in weights_views(network.weights)]
     before = [table[0].copy() for table in tables]
     model.learn_one({"word": "a"}, -20.0)
-    d = network._table_in(network.scratch[: network.weights.size // 3])[0]
+    d = network._embeddings_in(network.scratch[: network.weights.size // 3])[0]
     grads = network.scratch[: network.weights.size // 3]
     d = d * min(1.0, 1.0 / np.linalg.norm(grads.astype(np.float64)))
     first, second = {
@@ -134,7 +134,7 @@ def test_embeddings_depend_on_seed_and_text_alone():
     assert not np.array_equal(other._network.embeddings[0], first._network.embeddings[0])
 
 
-def test_what_was_learned_stays_when_the_table_grows():
+def test_learned_embeddings_stay_when_the_table_grows():
     words, y = stream(60)
     model = LSTMRegressor(8)
     model.learn_many({"word": words}, y)
@@ -202,7 +202,7 @@ def test_a_forecaster_takes_numbers_only():
 def test_a_model_with_text_cannot_be_exchanged():
     model = LSTMRegressor(4)
     model.learn_one({"word": "a"}, 1.0)
-    with pytest.raises(ParameterError, match="features of text, here word"):
+    with pytest.raises(ParameterError, match=r"text features \(word\)"):
         model.state_dict()
 
 

@@ -1,4 +1,4 @@
-"""LSTMForecaster: what it forecasts, in what order it learns, and what it makes of bad input."""
+"""LSTMForecaster: forecasts, order of learning, and bad input."""
 
 import datetime
 import pickle
@@ -42,7 +42,7 @@ def test_averages_forget_as_those_of_the_reference():
     assert disagreement(model, seasonal(1200, period=10), ahead=3) < ROUNDING["fast"]
 
 
-def test_begins_as_the_last_value_forecast():
+def test_starts_as_the_last_value_forecast():
     model = LSTMForecaster()
     assert np.isnan(model.forecast(2)).all()
     model.learn_one(7.0)
@@ -72,13 +72,13 @@ def test_no_forecast_depends_on_the_future(change, season):
     for ys, xs in [(values, feature), (altered, altered_feature)]:
         model = LSTMForecaster(hidden_size=8, season=season)
         forecasts.append(model.learn_many(ys, {"f": xs}, times, horizon=3))
-    # Row `turn` holds the forecasts made before tick `turn` was seen.
+    # Row `turn` holds the forecasts made before tick `turn` was learned.
     assert np.array_equal(forecasts[0][: turn + 1], forecasts[1][: turn + 1], equal_nan=True)
     assert not np.array_equal(forecasts[0][turn + 1 :], forecasts[1][turn + 1 :])
 
 
-def test_a_feature_helps_from_the_tick_after_it_arrived_on():
-    """The feature tells the next change, so it must not help before and must help after."""
+def test_a_feature_helps_from_the_tick_after_its_arrival():
+    """The feature is the next change: it must help after its arrival and not before."""
     walk = random_walk(6000)
     hint = np.append(np.diff(walk), 0.0)
     informed = LSTMForecaster().learn_many(walk, {"hint": hint})[:, 0]
@@ -129,7 +129,7 @@ def test_a_step_with_other_features_is_refused(x):
         model.step(2.0, x)
 
 
-def test_forecasting_leaves_the_model_as_it_was():
+def test_forecasting_does_not_change_the_model():
     model = LSTMForecaster(season=6)
     model.learn_many(seasonal(200), {"f": np.arange(200.0)})
     before = pickle.dumps(model)
@@ -138,7 +138,7 @@ def test_forecasting_leaves_the_model_as_it_was():
     assert pickle.dumps(model) == before
 
 
-def test_a_pickled_model_goes_on_as_the_original():
+def test_a_pickled_model_continues_like_the_original():
     values = seasonal(400)
     model = LSTMForecaster(season=24)
     model.learn_many(values[:300])
@@ -146,7 +146,7 @@ def test_a_pickled_model_goes_on_as_the_original():
     assert np.array_equal(copy.learn_many(values[300:]), model.learn_many(values[300:]))
 
 
-def test_the_seed_decides():
+def test_equal_seeds_give_equal_forecasts():
     values = seasonal(500)
     runs = [LSTMForecaster(seed=seed).learn_many(values) for seed in (1, 1, 2, None, None)]
     assert np.array_equal(runs[0], runs[1], equal_nan=True)
@@ -154,7 +154,7 @@ def test_the_seed_decides():
     assert not np.array_equal(runs[3], runs[4], equal_nan=True)
 
 
-def test_future_features_steer_the_iterated_forecast():
+def test_future_features_change_the_iterated_forecast():
     walk = random_walk(4000)
     hint = np.append(np.diff(walk), 0.0)
     model = LSTMForecaster()
@@ -184,7 +184,7 @@ def test_a_feature_that_was_never_learned_is_an_error_in_xs():
         model.forecast_interval(2, 0.9, pd.DataFrame({"temprature": [1.0, 2.0]}))
 
 
-def test_features_to_come_may_be_a_data_frame():
+def test_future_features_may_be_a_data_frame():
     model = LSTMForecaster(preset="fast", season=6)
     model.learn_many(seasonal(50), pd.DataFrame({"a": np.arange(50.0), "b": np.ones(50)}))
     rows = [{"a": 1.0, "b": 2.0}, {"a": 3.0, "b": np.nan}]
@@ -195,7 +195,7 @@ def test_features_to_come_may_be_a_data_frame():
         model.forecast(3, frame)
 
 
-def test_lists_and_numpy_numbers_serve_as_parameters():
+def test_parameters_may_be_lists_and_numpy_numbers():
     model = LSTMForecaster(
         hidden_size=np.int64(4), season=[np.int32(4), 8], experts=["last", "rls"],
         learning_rate=np.float32(0.5), horizon=np.int64(3), drift=np.False_, preset="fast",
@@ -209,20 +209,20 @@ def test_lists_and_numpy_numbers_serve_as_parameters():
             LSTMForecaster(**wrong)
 
 
-def test_a_model_shows_what_it_knows():
+def test_a_model_displays_its_state():
     model = LSTMForecaster(hidden_size=4, season=4, preset="fast")
     model.learn_many(seasonal(300, period=4), {"wind": np.ones(300)})
     text, table = repr(model), model._repr_html_()
     for part in ("hidden_size=4", "ticks 300", "seasons 4", "wind", "experts "):
         assert part in text
-    assert "window" not in text  # it has its default
+    assert "window" not in text  # defaults are not shown
     for part in ("<table>", "window", "300", "wind", "drift events"):
         assert part in table
 
 
 @pytest.mark.parametrize("run", [1, 12])
-def test_missing_values_leave_the_profile_of_a_season_as_it_was(run):
-    """Four fifths of the ticks tell as much about the season as all, but for the last values."""
+def test_missing_values_do_not_spoil_the_profile_of_a_season(run):
+    """A fifth of the values is missing; the error on the others hardly grows."""
     values, there = seasonal(4000), np.ones(4000, bool)
     for start in np.random.default_rng(0).integers(100, 4000 - run, 960 // run):
         there[start : start + run] = False
@@ -236,7 +236,7 @@ def test_missing_values_leave_the_profile_of_a_season_as_it_was(run):
 @pytest.mark.parametrize(
     ("y", "x"), [("12", None), (1.0, {"colour": "red"}), (1.0, {"a": [1.0]}), ({}, None)]
 )
-def test_bad_input_is_named_and_leaves_the_model_as_it_was(y, x):
+def test_bad_input_is_named_and_does_not_change_the_model(y, x):
     model = LSTMForecaster()
     model.learn_many(seasonal(50))
     before = pickle.dumps(model)
@@ -257,7 +257,7 @@ def test_bad_input_is_named_and_leaves_the_model_as_it_was(y, x):
         {"ys": [1.0], "horizon": 0},
     ],
 )
-def test_bad_arrays_leave_the_model_as_it_was(arguments):
+def test_bad_arrays_do_not_change_the_model(arguments):
     model = LSTMForecaster()
     before = pickle.dumps(model)
     with pytest.raises((InputError, ParameterError)):

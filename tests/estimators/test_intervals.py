@@ -1,4 +1,4 @@
-"""Prediction intervals: the reference, coverage, and what holds for any stream."""
+"""Prediction intervals: reference, coverage, and guarantees for any stream."""
 
 import itertools
 import pickle
@@ -85,13 +85,13 @@ def test_intervals_follow_the_reference(season):
     ("interval", "one_step", "twelve_steps"),
     [(0.5, 0.02, 0.06), (0.8, 0.02, 0.05), (0.9, 0.015, 0.03), (0.99, 0.01, 0.025)],
 )
-def test_as_many_values_as_promised_lie_within(name, interval, one_step, twelve_steps):
+def test_intervals_hold_the_promised_share_of_values(name, interval, one_step, twelve_steps):
     values = STREAMS[name]
     _, bounds = small(name).learn_many(values, horizon=12, interval=interval)
     for ahead, room in [(1, one_step), (12, twelve_steps)]:
         share = coverage(values, bounds, ahead)
         assert share > interval - room
-        if name != "constant stretches":  # whose errors are often nought, within any interval
+        if name != "constant stretches":  # errors of 0 lie within any interval
             assert share < interval + room
 
 
@@ -105,7 +105,7 @@ def test_intervals_are_wide_where_errors_are_large():
 
 
 def adversaries(rng):
-    """Choose the next v from the quantiles (L,) that it will be compared with."""
+    """Functions that choose the next error v, knowing the quantiles (L,) issued for it."""
     largest = 8.0
     return {
         "just outside": lambda n, issued: min(issued[-1] + 1e-9, largest),
@@ -122,8 +122,8 @@ def adversaries(rng):
 
 @pytest.mark.parametrize("ahead", [1, 12])
 @pytest.mark.parametrize("name", adversaries(np.random.default_rng(0)))
-def test_no_stream_makes_more_misses_than_the_bound(name, ahead):
-    """docs/maths.md derives it. Python runs the kernel as it is."""
+def test_no_stream_exceeds_the_bound_on_misses(name, ahead):
+    """docs/maths.md derives the bound. The kernel runs as plain Python."""
     choose, T = adversaries(np.random.default_rng(0))[name], 3000
     tails = 2 * np.minimum(LEVELS, 1 - LEVELS)
     q = np.arcsinh(np.sign(LEVELS - 0.5) * -np.log(tails))
@@ -152,8 +152,8 @@ def test_no_stream_makes_more_misses_than_the_bound(name, ahead):
     assert np.all(q <= np.maximum(first, highest) + ahead * size + 1e-9)
 
 
-def test_the_bound_is_not_far_from_what_an_adversary_reaches():
-    """Misses until the quantile has climbed to the largest error there is, then as promised."""
+def test_an_adversary_comes_close_to_the_bound():
+    """The errors exceed the quantile until it reaches the largest error."""
     q, T, largest, missed = np.arcsinh(-np.log(2 * 0.05)) * np.ones(LEVELS.size), 3000, 8.0, 0
     level = list(LEVELS).index(0.95)
     first, size = q[level], STEP * 0.1**-0.25
@@ -177,12 +177,12 @@ def test_ends_are_ordered_and_intervals_nested():
     assert np.array_equal(bounds[-1][:, 0], bounds[-1][:, 1])  # the median
 
 
-def test_nothing_ever_happens():
+def test_a_constant_stream_has_intervals_of_width_zero():
     _, bounds = small().learn_many(np.full(300, 5.0), horizon=12, interval=0.99)
     assert np.all(bounds[1:] == 5.0)
 
 
-def test_intervals_close_when_a_stream_stands_still():
+def test_intervals_shrink_to_zero_when_a_stream_becomes_constant():
     values = np.concatenate([noise()[:1000], np.full(5000, 3.0)])
     model = small(experts=("last",))
     _, bounds = model.learn_many(values, horizon=12, interval=0.9)
@@ -216,7 +216,7 @@ def test_before_the_first_value_everything_is_nan():
 
 
 @pytest.mark.parametrize("horizon", [3, 12, 15])
-def test_both_ways_to_intervals_agree_tick_for_tick(horizon):
+def test_learn_many_and_forecast_interval_give_the_same_intervals(horizon):
     values, feature = with_holes(noisy_season())[:400], random_walk(400)
     chunks, loop = small("season"), small("season")
     forecasts, bounds = chunks.learn_many(values, {"f": feature}, None, horizon, interval=0.93)
@@ -235,7 +235,7 @@ def test_intervals_do_not_change_forecasts():
     assert np.array_equal(alone, forecasts, equal_nan=True)
 
 
-def test_intervals_leave_the_model_as_it_was():
+def test_asking_for_intervals_does_not_change_the_model():
     model = small("season", known_features=("g",))
     model.learn_many(seasonal(300), {"f": noise()[:300], "g": noise(1)[:300]})
     before = pickle.dumps(model)

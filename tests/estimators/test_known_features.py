@@ -1,4 +1,4 @@
-"""What a forecast may know of features: ordinary ones lag, known ones come with the tick."""
+"""Known features are used at their own tick, ordinary ones with a lag."""
 
 import itertools
 import pickle
@@ -41,10 +41,8 @@ def altered(features, name, tick=TURN):
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize(("name", "first"), [("sensor", TURN + 1), ("plan", TURN)])
 @pytest.mark.parametrize("known", [("plan",), None])
-def test_a_feature_counts_from_its_tick_on_if_known_and_else_from_the_next(
-    preset, name, first, known
-):
-    """Row t of learn_many was made before tick t was seen."""
+def test_known_features_count_from_their_tick_and_others_from_the_next(preset, name, first, known):
+    """Row t of learn_many was made before tick t was learned."""
     values, features = stream()
     paths = [
         model_of(known, preset).learn_many(values, table, horizon=3)
@@ -57,7 +55,7 @@ def test_a_feature_counts_from_its_tick_on_if_known_and_else_from_the_next(
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_the_value_of_a_tick_is_not_in_its_forecast(preset):
+def test_a_forecast_does_not_use_the_value_of_its_tick(preset):
     values, features = stream()
     other = values.copy()
     other[TURN:] += 100
@@ -67,7 +65,7 @@ def test_the_value_of_a_tick_is_not_in_its_forecast(preset):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_chunks_equal_the_loop_that_hands_over_what_is_known(preset):
+def test_chunks_equal_a_loop_that_passes_known_features(preset):
     values, features = stream()
     values[[0, 1, 90]] = np.nan
     features["plan"][[50, 120]] = np.nan
@@ -82,7 +80,7 @@ def test_chunks_equal_the_loop_that_hands_over_what_is_known(preset):
     for tick, (y, x) in enumerate(zip(values, rows(features), strict=True)):
         forecast = loop.forecast(1, [x])
         assert np.array_equal(forecast, [chunked[tick, 0]], equal_nan=True)
-        if tick % 7 == 0:  # the sensor of the tick itself is not looked at
+        if tick % 7 == 0:  # an ordinary feature of the tick itself has no effect
             again = loop.forecast(1, [{**x, "sensor": 1e3}])
             assert np.array_equal(again, forecast, equal_nan=True)
         loop.learn_one(y, x)
@@ -91,7 +89,7 @@ def test_chunks_equal_the_loop_that_hands_over_what_is_known(preset):
     assert loop.experts_ == chunks.experts_
 
 
-def test_known_features_are_worth_knowing():
+def test_known_features_reduce_the_error():
     rng = np.random.default_rng(0)
     steps = rng.normal(size=4000)
     walk = 100 + steps.cumsum() + 0.3 * rng.normal(size=4000)
@@ -103,8 +101,8 @@ def test_known_features_are_worth_knowing():
     assert errors[None] > 0.85
 
 
-def test_later_ticks_of_a_path_use_what_arrives_with_them():
-    """Of a known feature its own tick's, of an ordinary one that of the tick before."""
+def test_later_ticks_of_a_path_use_their_own_features():
+    """A known feature counts at its own tick, an ordinary one a tick later."""
     values, features = stream()
     model = model_of(experts=("rls",))
     model.learn_many(values, features)
@@ -118,12 +116,12 @@ def test_later_ticks_of_a_path_use_what_arrives_with_them():
             first = tick + lag
             assert np.all(change[:first] == 0)
             if first < 5:
-                assert 0.5 < change[first] < 5  # 3 in truth
+                assert 0.5 < change[first] < 5  # the true effect is 3
     up, down = ([{"plan": p, "sensor": 0.0}] * 40 for p in (1.0, -1.0))
     assert np.mean(np.subtract(model.forecast(40, up), model.forecast(40, down))) > 1
 
 
-def test_without_those_to_come_the_last_features_stay():
+def test_without_future_features_the_last_ones_stay():
     values, features = stream()
     model = model_of()
     model.learn_many(values, features)
@@ -152,7 +150,7 @@ def test_features_may_appear_late():
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_forecasts_leave_the_model_as_it_was(preset):
+def test_forecasts_do_not_change_the_model(preset):
     values, features = stream()
     model = model_of(preset=preset)
     model.learn_many(values[:150], {name: f[:150] for name, f in features.items()})

@@ -1,4 +1,4 @@
-"""A million ticks of every awkward kind: no exception, only finite forecasts, no slowdown."""
+"""A million ticks of awkward streams: no exception, finite forecasts, no slowdown."""
 
 import time
 
@@ -30,11 +30,13 @@ def test_a_million_ticks(kind, preset, ticks):
         forecasts = model.learn_many(chunk, horizon=2)
         seconds.append(time.thread_time() - start)
         assert np.isfinite(forecasts[1:]).all()
-    assert min(seconds[-30:]) <= 1.2 * min(seconds[10:40])  # the first have less to learn from
+    assert min(seconds[-30:]) <= 1.2 * min(
+        seconds[10:40]
+    )  # the first learn less
     assert np.isfinite(model.forecast(100)).all()
 
 
-def test_a_step_from_one_scale_to_another_is_survived():
+def test_forecasts_recover_from_a_jump_to_another_scale():
     values = np.concatenate([[0.0] * 500, NOISE[:500], 1e12 * NOISE[:500], 1e-12 * NOISE[:2000]])
     model = LSTMForecaster()
     assert np.isfinite(model.learn_many(values, horizon=5)[1:]).all()

@@ -1,4 +1,4 @@
-"""Answers that wait for the ticks that follow, with one stack of layers and with two."""
+"""Lookahead: predictions that wait for later ticks, with one stack of layers or two."""
 
 import pickle
 
@@ -67,8 +67,8 @@ def test_learning_follows_the_reference(cell, layers, lookahead, window):
         assert relative_error(array, ref.params[name]) < 2e-4
 
 
-def test_the_gradient_reaches_back_through_the_window_and_no_further():
-    """As many ticks before the one that is answered for, whatever the lookahead."""
+def test_the_gradient_reaches_back_exactly_through_the_window():
+    """It reaches `window` ticks back from the predicted tick, whatever the lookahead."""
     I, lookahead = 3, 4
     xs, targets = inputs_and_targets(I, 1)
     for window, same in [(3, True), (4, False)]:
@@ -99,7 +99,7 @@ def classifier(**parameters):
 
 @BOTH
 @pytest.mark.parametrize("layers", [1, 2])
-def test_chunks_equal_the_loop_and_predictions_what_is_answered_then(bidirectional, layers):
+def test_chunks_equal_the_loop_and_predictions_equal_its_answers(bidirectional, layers):
     x, y = noise(60), np.cumsum(noise(60)[:, 0])
     x[5, 1] = y[7] = np.nan
     loop, chunks, steps = (
@@ -143,8 +143,8 @@ def test_a_class_is_known_once_it_has_been_learned(bidirectional):
 
 
 @BOTH
-def test_an_answer_depends_on_the_features_to_come_and_on_no_target_to_come(bidirectional):
-    """Row t is for tick t - 2: it has seen features up to t, and targets up to t - 3."""
+def test_a_prediction_uses_later_features_but_no_later_target(bidirectional):
+    """Row t is for tick t - 2: it uses features up to t, and targets up to t - 3."""
     x, y = noise(60), noise(60)[:, 0]
     answers = regressor(bidirectional=bidirectional).learn_many(x, y)
     later_x, later_y = x.copy(), y.copy()
@@ -159,7 +159,7 @@ def test_an_answer_depends_on_the_features_to_come_and_on_no_target_to_come(bidi
 
 
 @BOTH
-def test_a_class_to_come_changes_no_answer(bidirectional):
+def test_a_prediction_uses_no_later_class(bidirectional):
     x, y = noise(60), [0, 1, 2] * 20
     answers = classifier(bidirectional=bidirectional).learn_many(x, y)
     later = classifier(bidirectional=bidirectional).learn_many(x, [*y[:40], *[2, 0] * 10])
@@ -168,7 +168,7 @@ def test_a_class_to_come_changes_no_answer(bidirectional):
 
 
 @BOTH
-def test_what_waits_is_pickled(bidirectional):
+def test_waiting_targets_are_pickled(bidirectional):
     x, y = noise(60), noise(60)[:, 0]
     model = regressor(bidirectional=bidirectional)
     model.learn_many(x[:30], y[:30])
@@ -180,7 +180,7 @@ def test_what_waits_is_pickled(bidirectional):
 
 
 @BOTH
-def test_features_that_appear_leave_the_answer_as_it_is(bidirectional):
+def test_a_new_feature_does_not_change_the_prediction(bidirectional):
     model = regressor(bidirectional=bidirectional)
     model.learn_many(noise(50), noise(50)[:, 0])
     before = model.predict_one({0: 0.3, 1: 0.1})
@@ -201,7 +201,7 @@ def test_a_new_feature_gets_weights_in_both_directions():
 
 
 @BOTH
-def test_a_reset_drops_targets_that_wait_unless_ticks_without_a_target_follow(bidirectional):
+def test_a_reset_drops_waiting_targets_unless_ticks_without_a_target_follow(bidirectional):
     x, y = noise(22), noise(22)[:, 0]
     y[20:] = np.nan
     weights = {}
@@ -233,8 +233,8 @@ def test_a_reset_drops_targets_that_wait_unless_ticks_without_a_target_follow(bi
         ({"lookahead": 2, "bidirectional": True, "cell": "gru", "num_layers": 2}, True),
     ],
 )
-def test_a_target_between_two_causes_takes_a_lookahead(parameters, solves):
-    """y(t) = x(t-2) + x(t+2), half of which is known without a lookahead."""
+def test_a_target_with_a_later_cause_needs_a_lookahead(parameters, solves):
+    """y(t) = x(t-2) + x(t+2): without a lookahead only half of it is known."""
     x = noise(6000, 1)[:, 0]
     y = np.zeros(x.size)
     y[2:-2] = x[:-4] + x[4:]
@@ -253,7 +253,7 @@ def test_a_target_between_two_causes_takes_a_lookahead(parameters, solves):
         ({"lookahead": 2, "bidirectional": True}, True),
     ],
 )
-def test_a_class_that_the_next_ticks_decide_takes_a_lookahead(parameters, solves):
+def test_a_class_decided_by_later_ticks_needs_a_lookahead(parameters, solves):
     x = noise(5000, 1, seed=1)[:, 0]
     y = np.where(np.append(x[1:], 0.0) > 0, "up", "down")
     model = LSTMClassifier(16, window=6, learning_rate=0.005, **parameters)
@@ -283,7 +283,7 @@ def test_bidirectional_models_are_not_exchanged():
         model.to_torch()
 
 
-def test_new_weights_begin_a_sequence():
+def test_loading_weights_begins_a_new_sequence():
     model = regressor()
     model.learn_many(noise(20), noise(20)[:, 0])
     model.load_state_dict(model.state_dict())
@@ -314,7 +314,7 @@ def test_impossible_combinations_are_refused(parameters, message):
 
 
 @pytest.mark.parametrize(("learning", "stride"), [("rtrl", 1), ("tbptt", 4)])
-def test_any_way_to_learn_may_answer_late(learning, stride):
+def test_every_learning_rule_works_with_a_lookahead(learning, stride):
     x = noise(4000, 1)
     y = np.append(x[1:, 0], 0.0)
     model = LSTMRegressor(

@@ -1,4 +1,4 @@
-"""LSTMMultiTargetRegressor: targets of different scales, that appear late, that are missing."""
+"""LSTMMultiTargetRegressor: targets with different scales, late targets, missing targets."""
 
 import math
 import pickle
@@ -12,7 +12,7 @@ from streamlstm.errors import InputError
 
 
 def stream(ticks, seed=0):
-    """A walk, and as targets what it was one and two ticks ago, the latter in other units."""
+    """A walk, and as targets its values one and two ticks ago, the latter in other units."""
     x = np.random.default_rng(seed).normal(size=ticks)
     targets = {"one": np.append(0.0, x[:-1]), "two": 1e6 + 1e3 * np.append([0.0, 0.0], x[:-2])}
     return pd.DataFrame({"x": x}), pd.DataFrame(targets)
@@ -63,7 +63,7 @@ def test_targets_may_appear_and_vanish():
     assert prediction["b"] == pytest.approx(6.0, abs=0.5)
 
 
-def test_a_target_that_appears_leaves_the_others_and_the_features_scaled_as_they_were():
+def test_a_new_target_does_not_change_the_scaling_of_others():
     X, y = stream(200)
     kept = []
     for late in ({}, {"late": math.nan}):
@@ -94,7 +94,7 @@ def test_arrays_and_mappings_name_targets_as_they_name_features():
     assert np.array_equal(rows, same)
 
 
-def test_bad_input_leaves_the_model_as_it_was():
+def test_bad_input_does_not_change_the_model():
     model = LSTMMultiTargetRegressor(4)
     model.learn_one({"x": 1.0}, {"a": 1.0})
     before = pickle.dumps(model)
@@ -109,8 +109,8 @@ def test_bad_input_leaves_the_model_as_it_was():
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_answers_may_wait_for_the_ticks_that_follow(bidirectional):
-    """Targets of one tick come from the next one; a late target waits like the others."""
+def test_targets_may_be_predicted_with_a_lookahead(bidirectional):
+    """Targets depend on the next tick; a target that is added late waits like the others."""
     x = np.random.default_rng(0).normal(size=4000)
     y = {"next": np.append(x[1:], 0.0), "again": np.append(x[1:], 0.0)}
     y["again"][:100] = np.nan

@@ -1,4 +1,4 @@
-"""Spikes and changes of scale: what one value may do to a forecaster, and what many must."""
+"""Outliers: a spike does no lasting harm; a lasting change of scale is learned."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_a_spike_does_no_lasting_harm(size):
 
 
 @pytest.mark.parametrize("factor", [0.01, 1e6])
-def test_a_new_scale_is_taken_up(factor):
+def test_the_model_adapts_to_a_new_scale(factor):
     values = np.concatenate([seasonal(1500), factor * seasonal(3000)])
     forecasts = one_step(values)
     assert mase(values[2500:], forecasts[2500:]) < 1.0

@@ -1,4 +1,4 @@
-"""What holds for any input: messages, addresses, CSV files, snapshots, and where runs go on."""
+"""Properties that hold for any input: messages, addresses, CSV files, snapshots, resumed runs."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ from fuzz_parsers import ALL, FIELDS, check_csv, check_messages
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from jsonl_connector import LinesSource
-from live_counter import Counter  # which a snapshot may hold
+from live_counter import Counter  # adds itself to the classes that snapshots may hold
 from streamlstm_connectors.files.csv import CSVSource
 
 from streamlstm import LSTMRegressor
@@ -73,11 +73,11 @@ messages = (
 
 @many
 @given(st.lists(messages, max_size=4), st.sampled_from(FIELDS))
-def test_each_message_is_a_tick_or_rejected_with_a_reason(messages, fields):
+def test_each_message_is_a_tick_or_is_rejected_with_a_reason(messages, fields):
     check_messages(messages, fields)
 
 
-def test_half_a_letter_is_no_key():
+def test_a_lone_surrogate_is_not_a_key():
     message = b'{"value": 1, "key": "a\\ud800", "time": 0, "number": 0}'
     assert check_messages([message], ALL) == {"key: 'a\\ud800' is not Unicode"}
     assert check_messages([message.replace(b"d800", b"d83d\\ude00")], ALL) == set()
@@ -94,7 +94,7 @@ def test_half_a_letter_is_no_key():
     st.sampled_from([json.dumps, lambda record: json.dumps(record, ensure_ascii=False)]),
     st.booleans(),
 )
-def test_what_is_written_comes_back(value, key, wind, number, written, as_text):
+def test_written_messages_are_read_back(value, key, wind, number, written, as_text):
     record = {"value": value, "key": key, "time": 0, "wind": wind, "number": number}
     if as_text:
         record |= {"value": str(value), "number": str(number), "wind": "" if wind is None else wind}
@@ -111,7 +111,7 @@ def test_what_is_written_comes_back(value, key, wind, number, written, as_text):
 
 
 def time_of(value):
-    """Nanoseconds that a message's time is taken for."""
+    """A message's time in nanoseconds, as it is parsed."""
     record = {"value": 1, "time": value}
     batch = Parser(Fields(time="time")).batch(["1"], [json.dumps(record).encode()], 0, None)
     assert batch.rejected == ()
@@ -143,7 +143,7 @@ def test_dates_are_those_of_the_calendar(moment, between, precision):
 def test_numbers_of_any_unit_are_times(seconds, digits, data):
     ticks = seconds * 10**digits + data.draw(st.integers(0, 10**digits - 1))
     assert time_of(ticks) == time_of(str(ticks)) == ticks * 10 ** (9 - digits)
-    assert abs(time_of(float(ticks)) - ticks * 10 ** (9 - digits)) <= 1024  # of a float
+    assert abs(time_of(float(ticks)) - ticks * 10 ** (9 - digits)) <= 1024  # a float's rounding
 
 
 # Addresses
@@ -159,7 +159,7 @@ def quoted(text):
 @many
 @given(parts, secrets, parts, st.dictionaries(st.sampled_from("abc"), parts))
 @example("${A}", "sec\tret/?#@:", "%41${A}", {"a": "%41 +&=${A}"})
-def test_what_is_quoted_in_an_address_comes_back(user, password, path, options):
+def test_quoted_parts_of_an_address_are_restored(user, password, path, options):
     query = "&".join(f"{name}={quoted(text)}" for name, text in options.items())
     text = f"redis://{quoted(user)}:{quoted(password)}@host:1/{quoted(path)}?{query}"
     address = Address(text, {})
@@ -204,7 +204,7 @@ def test_variables_hold_anything(user, password, option):
         ]
     ),
 )
-def test_no_password_shows_even_where_it_is_not_quoted(user, password, form):
+def test_no_password_is_shown_even_if_it_is_not_quoted(user, password, form):
     try:
         shown = str(Address(form.format(user, password), {}))
     except ParameterError as error:
@@ -243,10 +243,12 @@ floats = st.none() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, a
     st.sampled_from(["utf-8", "utf-8-sig"]),
     st.integers(1, 40),
 )
-def test_tables_come_back(folder, more, rows, delimiter, end, quoting, encoding, batch_rows):
+def test_written_tables_are_read_back(
+    folder, more, rows, delimiter, end, quoting, encoding, batch_rows
+):
     path = folder / "table.csv"
     header = ["y", "x", *more]
-    if quoting == csv.QUOTE_MINIMAL:  # which has no quotes around other ends of lines than its own
+    if quoting == csv.QUOTE_MINIMAL:  # it does not quote other line ends than its own
         rows = [
             [re.sub(r"[\r\n]", " ", cell) if isinstance(cell, str) else cell for cell in row]
             for row in rows
@@ -281,7 +283,7 @@ def test_any_bytes_are_a_file_or_a_data_error(folder, data, before):
 
 
 @pytest.mark.parametrize("late", ["9704067201", "1600-01-01", "3000-01-01T00:00:00Z"])
-def test_a_time_that_int64_does_not_hold_is_no_timestamp(folder, late):
+def test_a_time_outside_int64_is_not_a_timestamp(folder, late):
     path = folder / "late.csv"
     first = "1704067200" if late.isdecimal() else "2024-01-01"
     path.write_text(f"time,y\n{first},1\n{late},2\n")
@@ -320,7 +322,7 @@ values = st.recursive(
 
 
 def same(one, other):
-    """Whether two values are equal, with all their types, NaN and the sign of zero included."""
+    """Whether two values are equal, including types, NaN and the sign of zero."""
     if type(one) is not type(other):
         return False
     if isinstance(one, np.ndarray):
@@ -338,7 +340,7 @@ def same(one, other):
 
 @many
 @given(values)
-def test_what_a_snapshot_holds_comes_back(value):
+def test_encoded_values_are_restored(value):
     encoder = Encoder()
     text = json.dumps(encoder.value(value)).encode()
     arrays = b"".join(encoder.arrays)
@@ -348,7 +350,7 @@ def test_what_a_snapshot_holds_comes_back(value):
 
 @pytest.fixture(scope="module")
 def saved(folder):
-    """A snapshot's bytes, and a path to others."""
+    """The bytes of a snapshot, and a path for changed ones."""
     path = folder / "model.snapshot"
     snapshot.save(LSTMRegressor(hidden_size=2, window=2), path, {"at": [1, 2.5, "x"]})
     return path.read_bytes(), folder / "damaged.snapshot"
@@ -356,7 +358,7 @@ def saved(folder):
 
 @many
 @given(st.data())
-def test_any_flipped_bit_is_noticed(saved, data):
+def test_any_flipped_bit_is_detected(saved, data):
     whole, path = saved
     bit = data.draw(st.integers(0, 8 * len(whole) - 1))
     damaged = bytearray(whole)
@@ -368,14 +370,14 @@ def test_any_flipped_bit_is_noticed(saved, data):
 
 @some
 @given(st.data())
-def test_any_cut_is_noticed(saved, data):
+def test_any_cut_is_detected(saved, data):
     whole, path = saved
     path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
     with pytest.raises(DamagedSnapshotError):
         snapshot.load(path)
 
 
-# Where runs go on
+# Resumed runs
 
 
 @some
@@ -384,7 +386,7 @@ def test_any_cut_is_noticed(saved, data):
     st.integers(1, 9) | st.none(),
     st.lists(st.tuples(st.integers(0, 30), st.lists(st.integers(0, 30)))),
 )
-def test_a_replay_that_is_cut_anywhere_learns_each_tick_once(count, every, attempts):
+def test_a_replay_interrupted_anywhere_learns_each_tick_once(count, every, attempts):
     whole = Batch(np.arange(count, dtype=float), {}, None, [str(n) for n in range(count)])
     directory = Path(tempfile.mkdtemp())
 
@@ -416,9 +418,9 @@ def test_a_replay_that_is_cut_anywhere_learns_each_tick_once(count, every, attem
     st.lists(st.integers(1, 5), min_size=1),
     st.lists(st.booleans(), min_size=1),
 )
-def test_lines_go_on_behind_any_position(folder, lines, sizes, closed):
+def test_lines_are_read_from_any_position(folder, lines, sizes, closed):
     path = folder / "lines.jsonl"
-    path.write_text("".join(f"{line}\n" for line in lines) + '{"value": 3')  # not yet whole
+    path.write_text("".join(f"{line}\n" for line in lines) + '{"value": 3')  # an unfinished line
     source = LinesSource(path, Fields())
     position, found = source.open(None), []
     for n in range(len(lines)):

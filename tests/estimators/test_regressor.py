@@ -15,7 +15,7 @@ def noise(ticks, features=3, seed=0):
     return np.random.default_rng(seed).normal(size=(ticks, features))
 
 
-def test_learns_what_takes_memory():
+def test_learns_a_task_that_needs_memory():
     x = noise(6000, 1)
     y = np.append([0.0, 0.0], x[:-2, 0]) * 5 + 100
     model = LSTMRegressor(learning_rate=0.005)
@@ -23,7 +23,7 @@ def test_learns_what_takes_memory():
     assert errors[-1000:].mean() < 0.15 * errors[:200].mean()
 
 
-def test_begins_as_the_running_mean():
+def test_starts_as_the_running_mean():
     model = LSTMRegressor()
     assert model.predict_one({"a": 1.0}) == 0.0
     model.learn_one({"a": 1.0}, 4.0)
@@ -69,7 +69,7 @@ def test_read_only_arrays_of_any_kind_need_no_new_kernels(capfd):
     assert "compiling" not in capfd.readouterr().err
 
 
-def test_named_features_are_not_taken_for_an_array():
+def test_an_array_is_refused_if_the_features_have_names():
     model = LSTMRegressor()
     model.learn_one({"a": 1.0, "b": 2.0}, 1.0)
     with pytest.raises(InputError, match="known are 'a', 'b'"):
@@ -98,7 +98,7 @@ def test_features_may_appear_vanish_and_return_in_any_order():
     assert model.predict_one({"a": 1.0, "d": 2.0}) == reordered.predict_one({"d": 2.0, "a": 1.0})
 
 
-def test_a_new_feature_leaves_predictions_as_they_are_until_it_is_learned_from():
+def test_a_new_feature_changes_no_prediction_until_it_is_learned():
     model = LSTMRegressor(hidden_size=8)
     x, y = noise(50, 2), random_walk(50)
     for row, target in zip(x, y, strict=True):
@@ -122,7 +122,7 @@ def test_initial_weights_depend_on_the_name_not_on_the_order_of_arrival():
         assert np.array_equal(rows[first][name], rows[second][name])
 
 
-def test_predicting_leaves_the_model_as_it_was():
+def test_predicting_does_not_change_the_model():
     model = LSTMRegressor()
     model.learn_many(noise(50), random_walk(50))
     before = pickle.dumps(model)
@@ -139,7 +139,7 @@ def test_predicting_leaves_the_model_as_it_was():
         ({"a": 1.0, "new": object()}, 1.0),
     ],
 )
-def test_bad_input_leaves_the_model_as_it_was(x, y):
+def test_bad_input_does_not_change_the_model(x, y):
     model = LSTMRegressor()
     model.learn_one({"a": 1.0}, 2.0)
     before = pickle.dumps(model)

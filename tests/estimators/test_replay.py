@@ -1,4 +1,4 @@
-"""Replay: the windows drawn, the gradient of a mini-batch, and targets that have yet to arrive."""
+"""Replay: how windows are drawn, the gradient of a mini-batch, and targets not yet known."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from streamlstm import LSTMForecaster
 from streamlstm.kernels.layout import CLOCK, aligned_zeros, replay_buffer_size, replay_buffer_views
 from streamlstm.model import series
 
-# Outputs of splitmix64 seeded with 0 as its authors' C program prints them.
+# Outputs of splitmix64 with seed 0, printed by its authors' C program.
 SPLITMIX64 = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F, 0xF88BB8A8724C81EC]
 
 
@@ -46,11 +46,11 @@ def test_windows_lie_in_the_past_the_newest_first(ticks, capacity):
     counts = np.bincount(np.ravel([row[1:] for row in seen]) - max(ticks - capacity, 0))
     expected = 40 * 31 / (min(ticks, capacity) - 4)
     assert counts.size == min(ticks, capacity) - 4
-    assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)  # all are equally likely
+    assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)  # all windows are equally likely
 
 
 def network_with_a_past(I, H, K, T, windows, loss, ticks=70, capacity=50, decay=0.0):
-    """A network, its twin with the same past, some targets missing, and the buffer of that past."""
+    """A network, its twin with the same past, some targets missing, and the buffer of the past."""
     network = random_network(I, H, K, T, loss=loss, rate=0.01, windows=windows, decay=decay)
     twin_network = twin(network, loss, capacity=capacity)
     rng = np.random.default_rng(1)
@@ -98,7 +98,7 @@ def test_the_gradient_of_the_reference_equals_finite_differences(loss):
         assert relative_error(d_p, differences) < 1e-6
 
 
-def test_nothing_is_learned_before_three_windows():
+def test_replay_starts_after_three_windows():
     network, _, past = network_with_a_past(2, 3, 1, 6, 16, "squared")
     before = network.weights.copy()
     calls(network.kind).replay_update(past, 17, *network.buffers)
@@ -107,7 +107,7 @@ def test_nothing_is_learned_before_three_windows():
     assert not np.array_equal(network.weights, before)
 
 
-def test_what_left_the_ring_is_forgotten_as_in_the_reference(monkeypatch):
+def test_replay_forgets_old_ticks_like_the_reference(monkeypatch):
     monkeypatch.setattr(series, "REPLAYED", 60)
     model = LSTMForecaster(hidden_size=6, window=5, season=12, horizon=3, stride=2, replay=32)
     values = seasonal(250, period=12)
@@ -115,7 +115,7 @@ def test_what_left_the_ring_is_forgotten_as_in_the_reference(monkeypatch):
     assert disagreement(model, values, capacity=60) < ROUNDING["accurate"]
 
 
-def test_targets_are_known_once_their_value_arrived_and_never_before(monkeypatch):
+def test_replayed_targets_are_known_only_after_their_value_has_come(monkeypatch):
     monkeypatch.setattr(series, "REPLAYED", 40)
     values, K = seasonal(130), 6
     values[[50, 51, 97]] = np.nan
@@ -124,8 +124,8 @@ def test_targets_are_known_once_their_value_arrived_and_never_before(monkeypatch
         model.learn_one(y)
         targets = replay_buffer_views(model._past, model._network.settings).targets
         for tick in range(max(t - 39, 2), t + 1):
-            of = tick + 1 + np.arange(K)  # ticks that these targets are of
-            known = (of <= t) & np.isfinite(values[np.minimum(of, t)])
+            target_ticks = tick + 1 + np.arange(K)
+            known = (target_ticks <= t) & np.isfinite(values[np.minimum(target_ticks, t)])
             assert np.array_equal(np.isfinite(targets[tick % 40]), known)
 
 
@@ -139,7 +139,7 @@ def test_no_replayed_target_comes_from_the_future(future, monkeypatch):
     for ys in (values, altered):
         model = LSTMForecaster(hidden_size=8, window=6, season=12, horizon=9, experts=("lstm",))
         runs.append(model.learn_many(ys, horizon=9))
-    # Row `turn` holds the forecasts made before tick `turn` was seen.
+    # Row `turn` holds the forecasts made before tick `turn` was learned.
     assert np.array_equal(runs[0][: turn + 1], runs[1][: turn + 1], equal_nan=True)
     assert not np.array_equal(runs[0][turn + 2 :], runs[1][turn + 2 :])
 

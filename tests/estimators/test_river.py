@@ -1,4 +1,4 @@
-"""River's contracts, and all estimators inside river's machinery."""
+"""River's checks of estimators, and our estimators in river's pipelines and evaluations."""
 
 import pytest
 from river import checks, compose, datasets, evaluate, metrics, preprocessing, time_series
@@ -32,7 +32,7 @@ MULTI_TARGET = [
 
 
 def contract_of(models):
-    """Every check that river has for them."""
+    """All of river's checks for these models."""
     checked = [
         pytest.param(
             model,
@@ -47,7 +47,7 @@ def contract_of(models):
     return pytest.mark.parametrize(("model", "check"), checked)
 
 
-class TestForecasters:  # a class each, so that workers can share them out
+class TestForecasters:  # a class for each kind, so that pytest workers can share the work
     @contract_of(FORECASTERS)
     def test_contract(self, model, check):
         check(model.clone())
@@ -74,7 +74,7 @@ class TestMultiTargetRegressors:
 MODELS = [*FORECASTERS, *REGRESSORS, *CLASSIFIERS, *MULTI_TARGET]
 
 
-def test_no_check_is_skipped_but_one_of_classifiers_with_a_lookahead():
+def test_only_one_check_is_skipped_for_classifiers_with_a_lookahead():
     skipped = {check for model in MODELS for check in model._unit_test_skips()}
     assert skipped == {"check_predict_proba_one"}
     assert not any(m._unit_test_skips() for m in MODELS if not getattr(m, "lookahead", 0))

@@ -63,7 +63,7 @@ def test_a_trading_day_counts_its_ticks():
     days = pd.date_range("2024-01-01", periods=20, freq="B")
     times = [day + pd.Timedelta(hours=9 + hour) for day in days for hour in range(7)][:64]
     day, _ = seasons_of(np.array(times, "datetime64[ns]").astype(np.int64))
-    assert day in (6, 7)  # 64 ticks, nine days and a weekend, tell no better
+    assert day in (6, 7)  # 64 ticks, nine days with a weekend, are too few for the exact period
 
 
 @pytest.mark.parametrize("times", [[], [5], [5] * 64, np.cumsum(np.arange(64) ** 3)])
@@ -77,7 +77,7 @@ def test_a_week_counts_the_hours_in_which_a_market_is_open():
     assert grid_of(times, (24, 120)) == 0
     model, _ = learned(seasonal(1000), times)
     assert model.seasons_[0] == 24
-    assert ticks_of(model) == 1000  # a weekend is no gap
+    assert ticks_of(model) == 1000  # a weekend is not filled
 
 
 def test_a_trading_week_counts_its_ticks():
@@ -100,21 +100,21 @@ def test_a_second_season_is_used_on_market_hours():
     assert mase(seasonal(3000) + week, forecasts) < mase(seasonal(3000) + week, alone)
 
 
-def test_hours_around_the_clock_make_a_grid():
+def test_hours_around_the_clock_have_a_regular_spacing():
     assert grid_of(HOURS, (24, 168)) == HOUR
-    assert grid_of(HOURS[:100], (24, 168)) == 0  # a weekend may yet come
+    assert grid_of(HOURS[:100], (24, 168)) == 0  # no weekend has passed yet
     assert grid_of(HOURS, (0, 0)) == 0
 
 
 def with_gaps(ticks):
-    """Which ticks are there when 60 stretches of up to 11 are not."""
+    """Which ticks are present: 60 stretches of up to 11 ticks are absent."""
     rng, there = np.random.default_rng(2), np.ones(ticks, bool)
     for start in rng.integers(300, ticks - 30, 60):
         there[start : start + rng.integers(1, 12)] = False
     return there
 
 
-def test_over_gaps_the_phase_of_the_season_is_kept():
+def test_the_phase_of_the_season_is_kept_across_gaps():
     values, there = seasonal(4000), with_gaps(4000)
     informed, forecasts = learned(values[there], HOURS[there])
     blind, guesses = learned(values[there])
@@ -122,7 +122,7 @@ def test_over_gaps_the_phase_of_the_season_is_kept():
     with_times, without = (np.abs(values[there] - f)[1000:].mean() for f in (forecasts, guesses))
     assert with_times < 0.65 * without
     _, whole = learned(np.where(there, values, np.nan), HOURS)
-    assert np.abs(whole[there] - forecasts)[1000:].mean() < 0.05  # as if the ticks were missing
+    assert np.abs(whole[there] - forecasts)[1000:].mean() < 0.05  # as with missing values
 
 
 @pytest.mark.parametrize("lost", [0.02, 0.1, 0.3])
@@ -132,19 +132,19 @@ def test_ticks_lost_here_and_there_are_counted(lost):
     assert grid_of(HOURS[there], (24, 168)) == HOUR
     model, forecasts = learned(values[there], HOURS[there])
     assert model.seasons_[0] == 24
-    assert ticks_of(model) > 3900  # all since a week had been seen
+    assert ticks_of(model) > 3900  # all gaps are filled once a week has passed
     _, whole = learned(np.where(there, values, np.nan), HOURS)
     errors = [np.abs(values[there] - f)[1000:].mean() for f in (forecasts, whole[there])]
     assert errors[0] < 1.06 * errors[1]
 
 
-def test_a_market_that_loses_ticks_still_has_its_weekends():
+def test_a_market_that_loses_ticks_keeps_its_weekends():
     times = weekday_hours(2000)
     times = times[np.random.default_rng(0).random(2000) > 0.05]
     assert grid_of(times, seasons_of(times)) == 0
 
 
-def test_days_and_slower_ticks_make_a_grid():
+def test_daily_and_slower_ticks_have_a_regular_spacing():
     for frequency, ticks, periods, expected in [
         ("D", 100, (7, 0), 24 * HOUR),
         ("B", 100, (5, 0), 0),
@@ -181,7 +181,7 @@ def test_gaps_longer_than_a_season_are_not_filled():
 def test_seasons_are_found_in_values(values, expected):
     found = seasons_in(values)
     assert found[0] == expected[0]
-    assert found[1] % max(expected[0], 1) == 0  # another, if any, is the same again
+    assert found[1] % max(expected[0], 1) == 0  # a second one, if any, is a multiple
 
 
 @pytest.mark.parametrize("height", [6, 10])
@@ -212,12 +212,12 @@ def weeks(useful):
     return values + np.random.default_rng(0).normal(size=t.size)
 
 
-def test_a_second_season_that_does_not_help_is_given_up():
+def test_a_second_season_that_does_not_help_is_dropped():
     model, _ = learned(weeks(useful=False), HOURS[: 168 * 15])
     assert model.seasons_ == (24,)
     assert [name for name in model.experts_ if name.startswith("season_2")] == []
     model.learn_many(weeks(useful=False), timestamps=HOURS[-1] + HOUR + HOURS[: 168 * 15])
-    assert model.seasons_ == (24,)  # for good
+    assert model.seasons_ == (24,)  # it is not found again
 
 
 def test_a_second_season_that_helps_is_kept():
@@ -256,7 +256,7 @@ def test_chunks_equal_the_loop_through_all_reviews(times, features):
         loop.learn_one(
             y, x if times is None else {**x, "at": np.datetime64(int(times[tick]), "ns")}
         )
-    filled = np.zeros(ticks, bool)  # a chunk knows of a gap before it, a loop only after it
+    filled = np.zeros(ticks, bool)  # a chunk knows of a gap in advance, a loop only afterwards
     if chunks._finder._grid:
         filled[1:] = np.diff(times[:ticks]) > 1.5 * chunks._finder._grid
     assert np.array_equal(chunked[1:][~filled[1:]], np.array(looped)[1:][~filled[1:]])
@@ -266,7 +266,7 @@ def test_chunks_equal_the_loop_through_all_reviews(times, features):
 
 
 def test_chunks_equal_the_loop_over_gaps():
-    """But for the tick after a gap, of which a loop that asks before has yet to hear."""
+    """Except for the tick after a gap: a loop forecasts it before it knows of the gap."""
     there = with_gaps(1500)
     values, times = seasonal(1500)[there], HOURS[:1500][there]
     chunks, loop = model_of(), model_of()
@@ -281,7 +281,7 @@ def test_chunks_equal_the_loop_over_gaps():
     assert chunks.forecast(4) == loop.forecast(4)
 
 
-def test_a_pickled_model_goes_on_reviewing_and_filling():
+def test_a_pickled_model_keeps_reviewing_and_filling_gaps():
     there = with_gaps(1500)
     values, times = seasonal(1500)[there], HOURS[:1500][there]
     model = model_of()
@@ -292,7 +292,7 @@ def test_a_pickled_model_goes_on_reviewing_and_filling():
 
 
 def test_the_time_since_the_last_tick_helps_where_it_matters():
-    """The longer the pause before a tick, the further the next goes."""
+    """The longer the pause before a tick, the larger the next change."""
     pauses = np.diff(IRREGULAR, prepend=0) / 1e9
     steps = 0.3 * np.random.default_rng(1).normal(size=4000)
     steps[1:] += np.log1p(pauses[:-1]) - 7.5
@@ -303,14 +303,14 @@ def test_the_time_since_the_last_tick_helps_where_it_matters():
     assert mase(values, forecasts) < 0.4 < 0.9 < mase(values, guesses)
 
 
-def test_the_time_since_the_last_tick_harms_hardly_where_it_does_not_matter():
+def test_the_time_since_the_last_tick_does_little_harm_where_it_is_irrelevant():
     walk = random_walk(4000)
     _, forecasts = learned(walk, IRREGULAR)
     assert mase(walk, forecasts) < 1.01
 
 
 @pytest.mark.parametrize("loop", [False, True])
-def test_clocks_that_repeat_themselves_or_go_back_are_harmless(loop):
+def test_a_clock_may_repeat_itself_or_go_back(loop):
     values = seasonal(2500)
     _, expected = learned(values, HOURS[:2500])
     late, double, autumn, mixed = (HOURS[:2500].copy() for _ in range(4))
@@ -333,7 +333,7 @@ def test_clocks_that_repeat_themselves_or_go_back_are_harmless(loop):
         assert mase(values, forecasts) < 1.02 * mase(values, expected)
 
 
-def test_a_gap_after_a_late_tick_is_filled_as_far_as_it_goes():
+def test_a_gap_after_a_late_tick_is_filled_correctly():
     there = np.ones(600, bool)
     there[500:505] = False
     times = HOURS[:600].copy()
@@ -342,7 +342,7 @@ def test_a_gap_after_a_late_tick_is_filled_as_far_as_it_goes():
     assert ticks_of(model) == 600
 
 
-def test_timestamps_may_stop_and_come_back():
+def test_timestamps_may_stop_and_return():
     values = seasonal(900)
     model = model_of()
     start = datetime.datetime(2024, 1, 1)

@@ -10,7 +10,7 @@ from streamlstm import LSTMForecaster, LSTMRegressor
 
 
 def in_threads(*jobs):
-    """Run the jobs at once and hand on what they raised."""
+    """Run the jobs in parallel and raise their exceptions."""
     failures = []
 
     def guarded(job):
@@ -27,7 +27,7 @@ def in_threads(*jobs):
     assert not failures
 
 
-def test_models_in_threads_of_their_own_learn_what_they_learn_alone():
+def test_models_in_separate_threads_learn_as_they_do_alone():
     streams = [random_walk(3000, seed) for seed in range(4)]
     alone = [LSTMForecaster().learn_many(stream) for stream in streams]
     together = [None] * 4
@@ -53,10 +53,10 @@ def test_another_thread_runs_while_a_kernel_does():
     while not done.is_set():
         counted += 1
     thread.join()
-    assert counted > 10_000  # with the GIL held it would be a few
+    assert counted > 10_000  # while a kernel held the GIL it would be a few
 
 
-def test_readers_of_a_shared_forecaster_leave_the_writer_undisturbed():
+def test_readers_of_a_shared_forecaster_do_not_disturb_the_writer():
     values = seasonal(4000)
     alone, shared = LSTMForecaster(season=24), LSTMForecaster(season=24)
     for y in values:

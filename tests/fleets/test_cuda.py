@@ -1,4 +1,4 @@
-"""Streams on a GPU, without one: simulated, compiled and refused."""
+"""Streams on a GPU, tested without one: simulation, compilation and errors."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from streamlstm.fleets.cuda import CudaStreams
 from streamlstm.kernels.cuda import device
 
 HELPERS = Path(__file__).parents[1] / "helpers"
-# Registers of a thread, with some room for other versions of the compilers.
+# Limits on the registers of a thread; other compiler versions may need a few more than ours.
 REGISTERS = {
     "learn_private, staged": 96,
     "learn_private": 96,
@@ -32,7 +32,7 @@ def small(**parameters):
 
 
 def test_kernels_are_right_under_the_simulator():
-    """The simulator is chosen before Numba is imported, so in a process of its own."""
+    """In a separate process, as the simulator must be chosen before Numba is imported."""
     path = os.pathsep.join(sys.path)
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--numprocesses=0", "cuda_simulated.py"],
@@ -74,7 +74,7 @@ def test_every_kernel_has_a_limit():
         ({"known_features": ("holiday",)}, "no known_features"),
     ],
 )
-def test_what_cannot_learn_there_is_refused(parameters, remedy):
+def test_models_that_a_gpu_cannot_learn_are_refused(parameters, remedy):
     with pytest.raises(ParameterError, match=remedy):
         CudaStreams(small(**parameters))
 
@@ -84,13 +84,13 @@ def test_other_weights_are_refused():
         CudaStreams(small(), "mine")
 
 
-def test_without_the_package_it_says_what_to_install(monkeypatch):
+def test_without_numba_cuda_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr(device, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"pip install 'streamlstm\[cuda\]'"):
         CudaStreams(small())
 
 
-def test_without_a_device_it_says_so(monkeypatch):
+def test_without_a_gpu_the_error_says_so(monkeypatch):
     monkeypatch.setattr(device, "find_spec", lambda name: name)
     monkeypatch.setattr(device.cuda, "is_available", lambda: False)
     with pytest.raises(DeviceError, match="no CUDA device"):
@@ -98,7 +98,7 @@ def test_without_a_device_it_says_so(monkeypatch):
 
 
 @pytest.mark.parametrize("parameters", [{"hidden_size": 200}, {"window": 500}])
-def test_what_does_not_fit_shared_memory_is_refused(monkeypatch, parameters):
+def test_a_model_too_large_for_shared_memory_is_refused(monkeypatch, parameters):
     monkeypatch.setattr(device, "check_device", lambda: None)
     with pytest.raises(ParameterError, match="choose a smaller window or hidden_size"):
         CudaStreams(small(**{"hidden_size": 32, **parameters}))

@@ -1,4 +1,4 @@
-"""ForecasterFleet: each stream learns as a forecaster of its own would, to the last bit."""
+"""ForecasterFleet: each stream learns like a single forecaster, to the last bit."""
 
 import copy
 import functools
@@ -32,12 +32,12 @@ def small(**parameters):
 
 
 def round_of(rng):
-    """Streams of a ragged round, some of them several times."""
+    """Streams of a ragged round, some of them repeated."""
     return rng.integers(0, S, rng.integers(0, 2 * S))
 
 
 def rounds(values, seed=1):
-    """Keys and values of ragged rounds until a stream ends."""
+    """Yield keys and values of ragged rounds until a stream ends."""
     rng, came = np.random.default_rng(seed), np.zeros(S, int)
     while came.max() < T - 2 * S:
         keys = round_of(rng)
@@ -76,8 +76,8 @@ def test_equals_single_forecasters_to_the_last_bit(parameters, threads):
         assert pickle.dumps(fleet[key]) == pickle.dumps(singles[key])
 
 
-def test_timestamps_gaps_and_features_are_those_of_single_forecasters():
-    """Hours, of which some are lost once the season is known; a feature that comes late."""
+def test_timestamps_gaps_and_features_work_as_in_single_forecasters():
+    """Hourly ticks, some lost after the season has been found; a feature that comes late."""
     model = small(preset="fast")
     rng = np.random.default_rng(2)
     ticks = np.delete(np.arange(700), [600, 601, 640])
@@ -107,7 +107,7 @@ def fleet_of(values, threads=None):
     return fleet
 
 
-def test_what_is_missing_in_one_stream_leaves_the_others_untouched():
+def test_missing_values_of_one_stream_do_not_affect_the_others():
     values = values_of()[:30]
     spoilt = values.copy()
     spoilt[10:, 4] = [np.nan, np.inf, -np.inf, 1e308] * 5
@@ -148,7 +148,7 @@ def test_a_key_that_never_came_is_refused(call):
         getattr(fleet, call)(*argument)
 
 
-def test_a_stream_leaves_as_a_forecaster_and_comes_back():
+def test_a_stream_can_be_taken_out_as_a_forecaster_and_put_back():
     values = values_of()
     fleet, whole = fleet_of(values[:100]), fleet_of(values)
     single = fleet[3]
@@ -171,7 +171,7 @@ def test_a_fleet_pickles():
     assert np.array_equal(fleet.forecast(3), whole.forecast(3))
 
 
-def test_bad_input_leaves_the_fleet_as_it_was():
+def test_bad_input_does_not_change_the_fleet():
     fleet = fleet_of(values_of()[:20])
     before = pickle.dumps(fleet)
     for arguments in [
@@ -200,7 +200,7 @@ def test_the_number_of_threads_is_restored():
 
 
 def test_python_threads_may_share_a_fleet_and_have_their_own():
-    """Each thread brings its own streams; what they learn is what one thread would have."""
+    """Each thread learns its own streams; the result is the same as with one thread."""
     values = values_of()
     shared = ForecasterFleet(small(preset="fast", season=12))
     own = [ForecasterFleet(small(preset="fast", season=12)) for _ in range(S)]
@@ -220,7 +220,7 @@ def test_python_threads_may_share_a_fleet_and_have_their_own():
     assert np.array_equal(np.vstack([fleet.forecast(3) for fleet in own]), expected)
 
 
-def test_a_fleet_goes_on_from_a_snapshot(tmp_path):
+def test_a_fleet_continues_from_a_snapshot(tmp_path):
     whole = ForecasterFleet(small(preset="fast"), threads=1)
     rng, resumed = np.random.default_rng(0), None
     for n in range(90):
@@ -243,7 +243,7 @@ def learn(fleet, keys, seed):
 
 
 def sizes(directory):
-    """Of the files, by name without zeros."""
+    """Sizes of the files, by name without leading zeros."""
     files = sorted(directory.glob("*.*"))
     return {path.name.lstrip("0"): path.stat().st_size for path in files}
 
@@ -291,7 +291,7 @@ def test_a_new_feature_changes_all_streams(tmp_path):
         assert same(snapshots.load().model, fleet)
 
 
-def test_changes_that_add_up_are_followed_by_a_whole(tmp_path):
+def test_a_whole_snapshot_follows_when_changes_add_up(tmp_path):
     fleet, names = ForecasterFleet(small(preset="fast", season=12)), set()
     learn(fleet, range(40), 0)
     with Snapshots(tmp_path, keep=2) as snapshots:
@@ -309,10 +309,12 @@ def test_changes_that_add_up_are_followed_by_a_whole(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("damaged", "taken", "left"),
+    ("damaged", "loaded", "left"),
     [("4.changes", 3, 1), ("3.changes", 2, 2), ("1.snapshot", None, 4)],
 )
-def test_changes_of_what_is_damaged_are_not_used(tmp_path, caplog, damaged, taken, left):
+def test_changes_that_depend_on_a_damaged_file_are_not_used(
+    tmp_path, caplog, damaged, loaded, left
+):
     fleet, copies = ForecasterFleet(small(preset="fast", season=12)), {}
     learn(fleet, range(9), 0)
     with Snapshots(tmp_path) as snapshots:
@@ -323,16 +325,16 @@ def test_changes_of_what_is_damaged_are_not_used(tmp_path, caplog, damaged, take
         path = tmp_path / damaged.rjust(len("00000001") + len(damaged) - 1, "0")
         path.write_bytes(path.read_bytes()[:-40] + bytes(40))
         with caplog.at_level(logging.WARNING, "streamlstm"):
-            if taken is None:
+            if loaded is None:
                 with pytest.raises(SnapshotError, match="all snapshots"):
                     snapshots.load()
             else:
                 model, position = snapshots.load()
-                assert position == taken
-                assert same(model, copies[taken])
+                assert position == loaded
+                assert same(model, copies[loaded])
         assert len(caplog.records) == left
         assert path.name in caplog.text
-        if taken is not None:
+        if loaded is not None:
             snapshots.save(model, 9)
             assert snapshots.load().position == 9
 
@@ -355,7 +357,7 @@ HOUR = 3_600_000_000_000
 
 @pytest.mark.parametrize("weights", ["private", "shared"])
 @pytest.mark.parametrize("season", [12, "auto"])
-def test_a_snapshot_is_of_one_moment_whatever_comes_while_it_is_copied(tmp_path, weights, season):
+def test_a_snapshot_is_of_one_moment_whatever_happens_while_it_is_copied(tmp_path, weights, season):
     fleet = ForecasterFleet(small(preset="fast", season=season), weights)
     rng = np.random.default_rng(0)
 
@@ -372,16 +374,16 @@ def test_a_snapshot_is_of_one_moment_whatever_comes_while_it_is_copied(tmp_path,
             fleet_copy.copy_for(0)
 
     learn_hour([3, 3, 4], 61)
-    assert sorted(fleet_copy.waiting) == [0, 1, 2, 5, 6, 7, 8]
+    assert sorted(fleet_copy.pending) == [0, 1, 2, 5, 6, 7, 8]
     copy_one()
-    assert len(fleet_copy.waiting) == 6
+    assert len(fleet_copy.pending) == 6
     fleet.reset(0)
     del fleet[1]
     fleet[2] = fleet[5]
     learn_hour(["new", 0, 2], 62)
     copy_one()
     learn_hour([6], 63, {"wind": [1.0]})
-    assert not fleet_copy.waiting, "a feature changes all streams"
+    assert not fleet_copy.pending, "a feature changes all streams"
     for hour in range(64, 70):
         learn_hour([0, *range(2, 9)], hour)
     file.write_file(tmp_path / "fleet.snapshot", copied.pieces(at_once=False))
@@ -392,20 +394,20 @@ def test_a_snapshot_is_of_one_moment_whatever_comes_while_it_is_copied(tmp_path,
 
 @pytest.mark.parametrize("weights", ["private", "shared"])
 def test_a_snapshot_is_of_one_moment_while_another_thread_learns(tmp_path, weights):
-    def rounds_of_all():
-        """Rounds without end; stream 0 is in each of them."""
+    def endless_rounds():
+        """Yield rounds without end; stream 0 is in each of them."""
         rng = np.random.default_rng(0)
         while True:
             keys = [0, *rng.integers(1, 40, rng.integers(0, 60))]
             yield keys, rng.normal(size=len(keys))
 
-    def begun():
+    def new_fleet():
         return ForecasterFleet(small(preset="fast", season=12), weights, threads=1)
 
-    fleet, stop = begun(), threading.Event()
+    fleet, stop = new_fleet(), threading.Event()
 
     def work():
-        for keys, values in rounds_of_all():
+        for keys, values in endless_rounds():
             fleet.learn_many(keys, values)
             if stop.is_set():
                 return
@@ -419,17 +421,17 @@ def test_a_snapshot_is_of_one_moment_while_another_thread_learns(tmp_path, weigh
                 snapshots.save(fleet, wait=False)
                 found = snapshots.load().model
                 learned.append(int(found[0]._network.clock[CLOCK.values]) if len(found) else 0)
-                alone = begun()
-                for keys, values in itertools.islice(rounds_of_all(), learned[-1]):
+                alone = new_fleet()
+                for keys, values in itertools.islice(endless_rounds(), learned[-1]):
                     alone.learn_many(keys, values)
                 assert same(found, alone), learned
-        assert learned[0] < learned[-1], "it goes on"
+        assert learned[0] < learned[-1], "the other thread keeps learning"
     finally:
         stop.set()
         worker.join()
 
 
-def test_a_copy_that_fails_holds_up_nobody(tmp_path, monkeypatch):
+def test_a_failed_copy_blocks_nobody(tmp_path, monkeypatch):
     fleet = ForecasterFleet(small(preset="fast", season=12))
     learn(fleet, range(9), 0)
     with Snapshots(tmp_path) as snapshots:
@@ -439,7 +441,7 @@ def test_a_copy_that_fails_holds_up_nobody(tmp_path, monkeypatch):
             snapshots.save(fleet, wait=False)
             with pytest.raises(ZeroDivisionError):
                 snapshots.finish()
-        assert not any(each.waiting for each in fleet._streams._copies)
+        assert not any(each.pending for each in fleet._streams._copies)
         learn(fleet, [1], 1)
         assert snapshots.save(fleet).name == "00000001.snapshot"
         assert same(snapshots.load().model, fleet)
@@ -450,31 +452,31 @@ def test_a_snapshot_waits_for_a_stream_that_another_thread_copies(tmp_path):
     learn(fleet, range(2), 0)
     before, copied = copy.deepcopy(fleet), snapshot.ModelCopy(fleet, None)
     copied._streams_copy.copy_for(0)
-    begun, go_on, path = threading.Event(), threading.Event(), tmp_path / "fleet.snapshot"
+    started, resume, path = threading.Event(), threading.Event(), tmp_path / "fleet.snapshot"
 
-    def when_told(model):
-        begun.set()
-        go_on.wait(20)
+    def copy_on_signal(model):
+        started.set()
+        resume.wait(20)
         return copied._encoder.value(model)
 
-    copied._streams_copy._copy = when_told
-    (last,) = copied._streams_copy.waiting
+    copied._streams_copy._copy = copy_on_signal
+    (last,) = copied._streams_copy.pending
     learner = threading.Thread(target=learn, args=(fleet, [last], 1))
     writer = threading.Thread(target=lambda: file.write_file(path, copied.pieces(at_once=False)))
     learner.start()
-    assert begun.wait(20)
-    assert not copied._streams_copy.waiting
+    assert started.wait(20)
+    assert not copied._streams_copy.pending
     writer.start()
     writer.join(0.2)
     assert writer.is_alive()
-    go_on.set()
+    resume.set()
     writer.join()
     learner.join()
     assert same(snapshot.load(path).model, before)
 
 
 def test_a_process_may_fork_while_a_snapshot_is_copied(tmp_path, monkeypatch):
-    """The child has no thread that would let go of the fleet."""
+    """The child has no thread that could release the fleet's lock."""
     fleet = ForecasterFleet(small(preset="fast", season=12))
     learn(fleet, range(40), 0)
     expected = fleet.forecast(1)
@@ -498,14 +500,14 @@ def test_a_process_may_fork_while_a_snapshot_is_copied(tmp_path, monkeypatch):
         if child == 0:
             signal.alarm(20)  # ends the child
             alike = np.array_equal(fleet.forecast(1), expected)
-            os._exit(0 if alike and gc.isenabled() and not copy_of._streams_copy.waiting else 1)
-        assert len(copied) < 40, "it is not done"
+            os._exit(0 if alike and gc.isenabled() and not copy_of._streams_copy.pending else 1)
+        assert len(copied) < 40, "the copy is not finished"
         assert os.waitpid(child, 0)[1] == 0
     assert len(copied) == 40
 
 
-def test_no_process_forks_while_the_thread_holds_the_fleet():
-    """For its last step, too: the child would wait for the fleet for ever."""
+def test_no_process_forks_while_a_thread_holds_the_lock_of_the_fleet():
+    """Not even in the last step of a copy: the child would wait for the lock for ever."""
 
     class Watched(dict):
         def clear(self):
@@ -514,12 +516,12 @@ def test_no_process_forks_while_the_thread_holds_the_fleet():
     fleet, held = ForecasterFleet(small(preset="fast", season=12)), []
     learn(fleet, range(3), 0)
     copy_of = snapshot.ModelCopy(fleet, None)
-    copy_of._streams_copy.waiting = Watched(copy_of._streams_copy.waiting)
+    copy_of._streams_copy.pending = Watched(copy_of._streams_copy.pending)
     deque(copy_of.pieces(at_once=False), maxlen=0)
     assert held == [(True, True)]
 
 
-def test_what_goes_wrong_with_writing_is_told_later_and_lost_by_no_one(tmp_path, monkeypatch):
+def test_an_error_in_background_writing_is_raised_by_the_next_call(tmp_path, monkeypatch):
     fleet = ForecasterFleet(small(preset="fast", season=12))
     learn(fleet, range(9), 0)
     with Snapshots(tmp_path) as snapshots:
@@ -581,7 +583,7 @@ def test_threads_and_forks_are_safe_under_every_threading_layer(layer, fork):
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 
-def test_a_fleet_is_asked_by_key_and_shows_what_it_holds():
+def test_a_fleet_forecasts_by_key_and_displays_its_state():
     fleet = ForecasterFleet(small(preset="fast", season=None))
     fleet.learn_many(["north", ("a", 1), 7], [1.0, 2.0, np.nan], {"wind": [0.0, 1.0, 2.0]})
     assert list(fleet) == fleet.keys == ["north", ("a", 1), 7]

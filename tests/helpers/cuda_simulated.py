@@ -1,9 +1,9 @@
-"""The CUDA kernels under Numba's simulator, against the CPU; `test_cuda` runs this file.
+"""The CUDA kernels under Numba's simulator, compared with the CPU; `test_cuda` runs this file.
 
-The device computes in float32 what the CPU, except for the network, computes in float64, and adds
-up sums in another order. So arrays agree to 1e-4 of their largest number and forecasts to 1e-5 of a
-usual change; a larger difference means another formula. Sizes are tiny, because the simulator runs
-a Python thread for each thread of a block.
+Outside the network the device rounds to float32 and the CPU to float64, and sums are added in
+another order. Results therefore agree to 1e-4 of the largest number of their kind, and forecasts to
+1e-5 of a usual change; a larger difference means a different formula. Sizes are tiny, because the
+simulator runs a Python thread for each thread of a block.
 """
 
 import copy
@@ -55,7 +55,7 @@ def _simulated_parts(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _quick_turns():
-    """Switch threads more often: the simulator polls threads that wait for their turn."""
+    """Switch threads often, because the simulator polls threads that wait for each other."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-4)
     yield
@@ -69,7 +69,7 @@ def small(**parameters):
 
 
 def values_of(T, S, offset=0.0, seed=0):
-    """(T, S) changes that follow each other, some missing: the first of one stream among them."""
+    """(T, S) predictable streams; some values are missing, also the first of one stream."""
     rng = np.random.default_rng(seed)
     values = np.sin(np.arange(T)[:, None] * 0.7 + np.arange(S)).cumsum(axis=0)
     values += 0.1 * rng.normal(size=(T, S)) + offset
@@ -87,7 +87,7 @@ def none(count):
 
 
 def opened(model, horizon=1):
-    """Views of a forecaster, to call parts of kernels from Python, uncompiled."""
+    """A forecaster's views, with which parts of kernels can be called as plain Python."""
     network, series = model._network, model._series
     net = network_views(network.kind, *network.buffers)
     work = work_views(model._work_for(horizon), series.shape)
@@ -95,7 +95,7 @@ def opened(model, horizon=1):
 
 
 def on_the_cpu(singles, rows, ys, horizon=1, features=None):
-    """What a fleet of forecasters does, uncompiled: to compile it takes longer than these tests."""
+    """Do what a fleet does, in plain Python: compiling takes longer than all of these tests."""
     forecasts = np.empty((len(rows), horizon))
     for n, (row, y) in enumerate(zip(rows, ys, strict=True)):
         table = {name: column[n : n + 1] for name, column in (features or {}).items()}
@@ -108,7 +108,7 @@ def on_the_cpu(singles, rows, ys, horizon=1, features=None):
 
 
 def both(model, values, usual=1.0, **options):
-    """Forecasters on the CPU, and streams that learned the same; compares their forecasts."""
+    """Forecasters on the CPU and streams that learned the same, after comparing forecasts."""
     S = values.shape[1]
     singles, streams = [copy.deepcopy(model) for _ in range(S)], CudaStreams(model, **options)
     rows = np.arange(S)
@@ -118,13 +118,13 @@ def both(model, values, usual=1.0, **options):
     return singles, streams
 
 
-def compare(ours, theirs, usual=1.0):
-    """Compare forecasts."""
-    np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-5 * usual)
+def compare(forecasts, expected, usual=1.0):
+    """Assert that forecasts agree to 1e-5 of a usual change."""
+    np.testing.assert_allclose(forecasts, expected, rtol=1e-12, atol=1e-5 * usual)
 
 
 def state(model):
-    """All state of a stream, by name."""
+    """Everything that a stream has learned and needs to continue, by name."""
     network, series = model._network, model._series
     s, cell = network.settings, network.kind[0]
     memory = memory_views(cell, network.memory, s)
@@ -144,11 +144,11 @@ def state(model):
     }
 
 
-def assert_alike(ours, theirs):
-    ours, theirs = state(ours), state(theirs)
-    for name, expected in theirs.items():
+def assert_alike(model, reference):
+    found = state(model)
+    for name, expected in state(reference).items():
         size = np.abs(expected).max(initial=0.0)
-        np.testing.assert_allclose(ours[name], expected, rtol=0, atol=1e-4 * size, err_msg=name)
+        np.testing.assert_allclose(found[name], expected, rtol=0, atol=1e-4 * size, err_msg=name)
 
 
 @pytest.mark.parametrize(
@@ -166,12 +166,12 @@ def test_private_streams_learn_as_on_the_cpu(block, parameters):
         assert_alike(streams.take(row), singles[row])
 
 
-def test_large_values_with_small_changes():
+def test_large_values_with_small_changes_keep_their_precision():
     both(small(), values_of(12, 2, offset=1e9), block=7)
 
 
-def test_spikes_count_until_they_last():
-    """Deviations of more than 100 usual ones, after 30 values: see `scaling`."""
+def test_spikes_are_clipped_until_they_last():
+    """Spikes are values beyond 100 usual deviations, once 30 values are known: see `scaling`."""
     values = values_of(46, 1)
     values[33] += 1e4
     values[37:] += 1e4
@@ -185,12 +185,12 @@ def test_weights_that_do_not_fit_shared_memory(monkeypatch):
     assert_alike(streams.take(0), singles[0])
 
 
-def test_ragged_rounds_with_repeated_rows_and_growing_room():
+def test_ragged_rounds_with_repeated_rows_and_growing_arrays():
     values, rng, S = values_of(20, 20), np.random.default_rng(3), 20
     model = small(hidden_size=2, window=3)
     singles, streams = [copy.deepcopy(model) for _ in range(S)], CudaStreams(model, block=3)
     came = np.zeros(S, int)
-    for last in (0, 8, 15, 19):  # there is room for 16 at first
+    for last in (0, 8, 15, 19):  # the arrays first have 16 rows
         rows = np.sort(np.append(rng.integers(0, last + 1, 5), last))
         streams.begin(np.array([row for row in np.unique(rows) if came[row] == 0]))
         ticks = np.array([came[r] + np.sum(rows[:k] == r) for k, r in enumerate(rows)])
@@ -202,15 +202,15 @@ def test_ragged_rounds_with_repeated_rows_and_growing_room():
     ahead = np.empty((rows.size, 3))
     for path, row in zip(ahead, rows, strict=True):
         fill_path(path, *opened(singles[row], 3)[:3], none(0))
-    compare(streams.forecast(rows, 3), np.nan_to_num(ahead))
+    compare(streams.forecast(rows, 3), ahead)
     streams.begin(rows[-1:])
     assert np.array_equal(streams.forecast(rows[-1:], 2), [[0.0, 0.0]])
     assert learn(streams, rows[:0], np.empty(0), none(0), 2).shape == (0, 2)
 
 
 @pytest.mark.parametrize("weights", ["private", "shared"])
-def test_features_come_late_are_missing_and_infinite(weights):
-    """With shared weights, compared with a single stream."""
+def test_features_may_come_late_be_missing_or_be_infinite(weights):
+    """With shared weights there is only one stream: a single forecaster is its reference."""
     S = 2 if weights == "private" else 1
     model, rows = small(hidden_size=3), np.arange(S)
     singles = [copy.deepcopy(model) for _ in range(S)]
@@ -230,7 +230,7 @@ def test_features_come_late_are_missing_and_infinite(weights):
 
 
 def test_a_stream_is_taken_and_put_back():
-    """Once taken it learns on the CPU; put back it learns on the device."""
+    """A stream that is taken out continues on the CPU; a forecaster put in, on the device."""
     values = values_of(12, 2)
     singles, streams = both(small(), values[:8], block=7)
     taken = streams.take(0)
@@ -244,7 +244,7 @@ def test_a_stream_is_taken_and_put_back():
         streams.put(0, small(hidden_size=3))
 
 
-def test_averages_that_fade_do_not_become_denormal():
+def test_fading_averages_do_not_become_denormal():
     values, fading = values_of(7, 1), slice(3, 7)  # inputs that are always 0
     singles, streams = both(small(hidden_size=1), values[:6], block=3)
     network = singles[0]._network
@@ -259,13 +259,13 @@ def test_averages_that_fade_do_not_become_denormal():
 
 
 class SharedOnTheCPU:
-    """Forecasters that learn with the mean of their gradients, on the CPU."""
+    """Forecasters whose gradients are averaged, with the CPU's own code."""
 
     def __init__(self, model, S):
         self.models = [copy.deepcopy(model) for _ in range(S)]
         self.of_all = copy.deepcopy(model)
         for single in self.models:
-            single._network.set_learning_rate(0.0)  # only for their gradients
+            single._network.set_learning_rate(0.0)  # they only compute gradients
         self.views = [opened(model) for model in [self.of_all, *self.models]]
 
     def learn(self, rows, ys):
@@ -317,7 +317,7 @@ def test_shared_weights_learn_from_the_mean_gradient(monkeypatch, block, groups,
 
 
 @pytest.mark.parametrize("weights", ["private", "shared"])
-def test_what_is_to_come_changes_no_forecast(weights):
+def test_no_forecast_depends_on_the_future(weights):
     values = values_of(8, 3)
     other = values.copy()
     other[6:] += 100.0
@@ -330,7 +330,7 @@ def test_what_is_to_come_changes_no_forecast(weights):
     assert not np.array_equal(seen[0][7], seen[1][7])
 
 
-def test_a_stream_that_is_spoilt_leaves_the_others_untouched():
+def test_bad_values_of_one_stream_do_not_affect_the_others():
     values = values_of(8, 3)
     other = values.copy()
     other[3:, 1] = [np.nan, np.inf, -1e300, 1e308, 1e29]
@@ -346,7 +346,7 @@ def test_a_stream_that_is_spoilt_leaves_the_others_untouched():
 
 
 def test_a_fleet_on_the_device_answers_as_on_the_cpu(monkeypatch, tmp_path):
-    """With repeated and new keys, a stream that leaves and comes back, and a copy by pickle."""
+    """With repeated and new keys, a stream taken out and put back, and a pickled copy."""
     monkeypatch.setattr(cuda_streams, "TILE", TINY)
     fleet = ForecasterFleet(small(hidden_size=2, window=3), device="cuda")
     single, values = small(hidden_size=2, window=3), values_of(12, 1)[:, 0]

@@ -1,6 +1,6 @@
-"""Mutated messages and CSV files: a message is a tick or rejected, a file is read or a DataError.
+"""Fuzz the parsers: a mutated message or CSV file is parsed, rejected or a DataError.
 
-An input with a new outcome is kept and mutated further. For a long run, in `tests/helpers`:
+An input with a new outcome is kept and mutated further. To fuzz for longer, run in `tests/helpers`
 `python fuzz_parsers.py SECONDS [SEED]`; a failure prints the input.
 """
 
@@ -65,21 +65,21 @@ TOKENS = [
 
 
 def mutated(rng: random.Random, inputs: list[bytes]) -> bytes:
-    """One of the inputs, changed in a few places."""
+    """Draw one of the inputs and change it in a few places."""
     data = bytearray(rng.choice(inputs))
     for _ in range(rng.choice([1, 1, 2, 4, 8])):
         at = rng.randint(0, len(data))
         end = min(at + rng.choice([1, 1, 2, 8, 40]), len(data))
-        way = rng.randrange(6)
-        if way == 0 and at < len(data):
+        mutation = rng.randrange(6)
+        if mutation == 0 and at < len(data):
             data[at] ^= 1 << rng.randrange(8)
-        elif way == 1:
+        elif mutation == 1:
             del data[at:end]
-        elif way == 2:
+        elif mutation == 2:
             data[at:at] = data[at:end] * rng.choice([1, 2, 30])
-        elif way == 3:
+        elif mutation == 3:
             data[at:at] = rng.choice(TOKENS)
-        elif way == 4:
+        elif mutation == 4:
             data[at:end] = rng.choice(TOKENS)
         else:
             other = rng.choice(inputs)
@@ -88,7 +88,7 @@ def mutated(rng: random.Random, inputs: list[bytes]) -> bytes:
 
 
 def check_messages(messages: list, fields: Fields) -> set[str]:
-    """Parse messages, and return the reasons of those rejected."""
+    """Parse messages, and return the reasons of rejections."""
     ids = [str(n) for n in range(len(messages))]
     batch = Parser(fields).batch(ids, messages, 0, None)
     assert sorted([*batch.ids, *(each.id for each in batch.rejected)], key=int) == ids
@@ -103,32 +103,32 @@ def check_messages(messages: list, fields: Fields) -> set[str]:
 
 
 def check_csv(path: Path) -> set[str]:
-    """Read a file in several ways, and return the warnings and errors."""
-    said = set()
+    """Read a file in several ways, and return errors, warnings and time columns."""
+    outcomes = set()
     for options in CSV_OPTIONS:
         try:
             source = CSVSource(path, **options, batch_rows=3)
             for batch in source:
                 assert not np.isinf(batch.values).any()
                 assert len(batch.labels) == len(batch)
-            said |= {str(source.time), *source.warnings}
+            outcomes |= {str(source.time), *source.warnings}
         except DataError as error:
-            said.add(str(error))
-    return said
+            outcomes.add(str(error))
+    return outcomes
 
 
 def fuzz(seed: int, inputs: list[bytes], check: Callable[[bytes], set[str]]) -> Iterator[bytes]:
-    """Check inputs without end, and yield each of them; an error names the input."""
+    """Check inputs without end, and yield each after its check; errors have the input as a note."""
     rng, kept, known = random.Random(seed), list(inputs), set()
     while True:
         data = mutated(rng, kept)
         try:
-            said = check(data)
+            messages = check(data)
         except Exception as error:
             error.add_note(f"input: {data!r}")
             raise
-        # An outcome that differs only in names and numbers is not new.
-        outcomes = {re.sub(r"'.*'|\"[^\"]*\"|\d+", "", each, flags=re.DOTALL) for each in said}
+        # Outcomes that differ only in names and numbers count as the same.
+        outcomes = {re.sub(r"'.*'|\"[^\"]*\"|\d+", "", each, flags=re.DOTALL) for each in messages}
         if outcomes - known:
             known |= outcomes
             kept.append(data)
@@ -139,8 +139,8 @@ def fuzz_messages(seed: int) -> Iterator[bytes]:
     """Fuzz the parser of messages."""
 
     def check(data: bytes) -> set[str]:
-        apart = {"value": data, "key": data[:9], "time": data, "number": data}
-        return set().union(*(check_messages([data, apart], fields) for fields in FIELDS))
+        entry = {"value": data, "key": data[:9], "time": data, "number": data}
+        return set().union(*(check_messages([data, entry], fields) for fields in FIELDS))
 
     return fuzz(seed, MESSAGES, check)
 
@@ -157,7 +157,7 @@ def fuzz_csv(seed: int, folder: Path) -> Iterator[bytes]:
 
 
 def main(seconds: float, seed: int = 0) -> None:
-    """Fuzz both, each half of the time, and print the number of inputs."""
+    """Fuzz each parser for half of the time, and print how many inputs were tried."""
     with tempfile.TemporaryDirectory() as folder, suppress(KeyboardInterrupt):
         runs = {"messages": fuzz_messages(seed), "CSV files": fuzz_csv(seed, Path(folder))}
         for name, run in runs.items():

@@ -1,8 +1,8 @@
-"""Kill replays at random points with SIGKILL and let them go on, again and again: KILLS FOLDER.
+"""Kill replays with SIGKILL at random points and resume them. Arguments: KILLS FOLDER.
 
-Forks of one process that has its modules and kernels loaded, so that a run takes a fraction of a
-second. Prints the number of kills and of runs, and fails at the first run that ends otherwise than
-one that was never killed.
+The runs are forks of one process with modules and kernels loaded, so a run takes a fraction of a
+second. Prints the number of kills and of runs, and fails at the first run whose results differ from
+those of a run that was never killed.
 """
 
 import io
@@ -27,11 +27,11 @@ OPTIONS = [
     "--preset", "fast", "--hidden-size", "4", "--window", "5", "--features", "walk",
     "--horizon", "2", "--interval", "0.9", "--json",
 ]  # fmt: skip
-LONGEST = 0.4  # seconds before a kill; a run takes about twice as long
+LONGEST = 0.4  # seconds before a kill, at most; a run takes about twice as long
 
 
 def replay(*arguments):
-    """Run the command in this process: what it prints."""
+    """Run the command in this process and return what it prints."""
     sys.argv = ["streamlstm", "replay", *map(str, arguments)]
     with redirect_stdout(io.StringIO()) as printed:
         try:
@@ -43,7 +43,7 @@ def replay(*arguments):
 
 
 def start(file, folder):
-    """Run in a process of its own: its number."""
+    """Run the command in a child process and return its number."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -59,14 +59,14 @@ def start(file, folder):
 
 
 def finished(child):
-    """Whether a process came to its end, not killed; it has to succeed then."""
+    """Whether a process finished before it was killed; it must have succeeded then."""
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert code in (0, -signal.SIGKILL), f"the run ended with {code}"
     return code == 0
 
 
 def outcome(folder):
-    """What a run leaves, but for how long it took."""
+    """The results of a run, without the time that it took."""
     newest = max((folder / "state").glob("*.snapshot"))
     saved = file.open_file(newest)
     pairs = [pair for pair in saved.header["position"]["dict"] if pair[0] != "seconds"]
@@ -82,19 +82,19 @@ def outcome(folder):
 
 
 def main(kills, folder):
-    """Kill runs and compare them until there were so many kills."""
+    """Kill runs and compare their results until there have been this many kills."""
     file = folder / "stream.csv"
     times = pd.date_range("2024-01-01", periods=TICKS, freq="h").strftime("%Y-%m-%dT%H:%M:%S")
     values = seasonal(TICKS)
     values[TICKS // 2 :] += 3 * random_walk(TICKS - TICKS // 2)
     frame = pd.DataFrame({"time": times, "load": values, "walk": random_walk(TICKS, 1)})
     frame.drop(index=[9000, 9001]).to_csv(file, index=False)
-    replay(file, *OPTIONS, "--limit", 300, "--output", os.devnull)  # loads what it takes
+    replay(file, *OPTIONS, "--limit", 300, "--output", os.devnull)  # loads modules and kernels
     whole = folder / "whole"
     whole.mkdir()
     assert finished(start(file, whole))
     expected, rng = outcome(whole), random.Random(0)
-    killed = runs = torn = 0
+    killed = runs = unfinished = 0
     while killed < kills:
         runs += 1
         part = folder / f"run {runs}"
@@ -107,12 +107,12 @@ def main(kills, folder):
                 os.kill(child, signal.SIGKILL)
             done = finished(child)
             killed += not done
-            torn += any(part.glob("state/.*.unfinished"))
+            unfinished += any(part.glob("state/.*.unfinished"))
         found = outcome(part)
         for name, one in expected.items():
             assert found[name] == one, f"{name} of run {runs}, after {killed} kills in all"
         shutil.rmtree(part)
-    print(killed, "kills in", runs, "runs,", torn, "while a snapshot was written")
+    print(killed, "kills in", runs, "runs,", unfinished, "while a snapshot was written")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whether two models are the same, told without the help of snapshots."""
+"""Compare two models without using snapshots."""
 
 from collections import deque
 
@@ -6,14 +6,14 @@ import numpy as np
 
 
 def same(one, other):
-    """Whether two values are the same throughout: types, order, and every bit of an array."""
+    """Whether two values are the same in all parts: types, order, and every bit of an array."""
     if type(one) is not type(other):
         return False
     if isinstance(one, np.ndarray):
-        alike = (one.dtype, one.shape) == (other.dtype, other.shape)
-        if alike and one.dtype == object:
+        same_form = (one.dtype, one.shape) == (other.dtype, other.shape)
+        if same_form and one.dtype == object:
             return same(one.tolist(), other.tolist())
-        return alike and one.tobytes() == other.tobytes()
+        return same_form and one.tobytes() == other.tobytes()
     if isinstance(one, dict):
         return same(list(one.items()), list(other.items()))
     if isinstance(one, (list, tuple, deque)):

@@ -1,4 +1,4 @@
-"""Small made-up streams."""
+"""Small synthetic streams."""
 
 import numpy as np
 
@@ -15,22 +15,22 @@ def random_walk(ticks, seed=0):
 
 
 def mase(values, forecasts, ahead=1):
-    """MAE over that of the last value, the first tenth left out.
+    """MAE relative to the last value's, without the first tenth.
 
-    forecasts: (T,) of which number t, made before tick t, is of the tick `ahead` - 1 later.
+    forecasts: (T,); number t was made before tick t, for tick t + `ahead` - 1.
     """
     values, forecasts = np.asarray(values), np.asarray(forecasts)
     start, end = values.size // 10, values.size - ahead + 1
-    came = values[start + ahead - 1 :]
-    error = np.abs(came - forecasts[start:end]).mean()
-    return error / np.abs(came - values[start - 1 : end - 1]).mean()
+    actual = values[start + ahead - 1 :]
+    error = np.abs(actual - forecasts[start:end]).mean()
+    return error / np.abs(actual - values[start - 1 : end - 1]).mean()
 
 
 S, T = 7, 150
 
 
 def values_of(seed=0):
-    """(T, S) walks around a season, with a few values that are missing or not finite."""
+    """(T, S) random walks plus a season, with a few values missing or infinite."""
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(T, S)).cumsum(axis=0) + 5 * np.sin(np.arange(T) / 6 * np.pi)[:, None]
     values[rng.random((T, S)) < 0.02] = np.nan
@@ -39,6 +39,6 @@ def values_of(seed=0):
 
 
 def inputs_and_targets(I, K, ticks=40):
-    """(ticks, I) inputs and (ticks, K) targets, all of them noise."""
+    """(ticks, I) inputs and (ticks, K) targets of pure noise."""
     rng = np.random.default_rng(0)
     return tuple(rng.normal(size=(ticks, width)).astype(np.float32) for width in (I, K))

@@ -1,4 +1,4 @@
-"""LSTMRegressor without scaling, and its way from and to PyTorch, Keras, ONNX and safetensors."""
+"""LSTMRegressor without scaling, and conversion from and to PyTorch, Keras, ONNX, safetensors."""
 
 import os
 import pickle
@@ -32,7 +32,7 @@ def trained(cell="lstm", layers=1, scaling=False, ticks=300, **parameters):
 
 
 def predictions_of(model, x):
-    """Tick by tick: predict, then let the state advance."""
+    """Predictions tick by tick: predict, then advance the state."""
     predictions = []
     for tick in map(dict, map(enumerate, x.tolist())):
         predictions.append(model.predict_one(tick))
@@ -48,7 +48,7 @@ def torch_predictions(rnn, head, x, state=None):
 
 
 def torch_state(model):
-    """The recurrent state as PyTorch takes it."""
+    """The recurrent state in PyTorch's form."""
     import torch
 
     states = torch.from_numpy(np.stack(model._network.states, axis=1))  # (states, layers, H)
@@ -66,8 +66,8 @@ def random_torch(cell, layers, bias=True):
 # Without scaling
 
 
-def test_without_scaling_numbers_enter_and_leave_as_they_are():
-    """The scaled model on raw ticks is the unscaled model on ticks scaled by hand."""
+def test_without_scaling_the_network_gets_raw_numbers():
+    """A scaled model on raw ticks equals an unscaled model on ticks that are scaled by hand."""
     x, y = noise(300) * [1.0, 50.0, 0.1] + [0.0, 30.0, 1.0], random_walk(300)
     scaled, raw = (LSTMRegressor(8, window=5, scaling=scaling) for scaling in (True, False))
     center, spread = np.zeros(4), np.zeros(4)  # of the target and the features
@@ -120,7 +120,7 @@ def test_without_scaling_a_missing_feature_is_zero_and_a_missing_target_trains_n
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e16, 1e300])
-def test_without_scaling_absurd_values_do_no_harm(value):
+def test_without_scaling_absurd_values_keep_predictions_finite(value):
     model = trained()
     model.learn_many(np.full((20, 3), value), np.full(20, value))
     model.learn_many(np.full((20, 3), 9e14), np.full(20, -9e14))
@@ -154,7 +154,7 @@ def test_weights_survive_the_round_trip_bit_for_bit(cell, layers, scaling):
         assert np.array_equal(predictions_of(model, noise(50)), predictions_of(fresh, noise(50)))
 
 
-def test_loading_begins_the_state_and_the_optimiser_anew():
+def test_loading_resets_the_state_and_the_optimiser():
     weights, models = trained(seed=5).state_dict(), (trained(), trained(ticks=17))
     for model in models:
         model.load_state_dict(weights)
@@ -171,7 +171,7 @@ def without(weights, name):
     [
         (lambda w: without(w, "rnn.bias_hh_l0"), "missing: rnn.bias_hh_l0"),
         (lambda w: without(w, "rnn.weight_ih_l0"), "missing: rnn.weight_ih_l0"),
-        (lambda w: w | {"rnn.weight_ih_l1": 1.0}, "does not have: rnn.weight_ih_l1"),
+        (lambda w: w | {"rnn.weight_ih_l1": 1.0}, "has no weights named rnn.weight_ih_l1"),
         (lambda w: w | {"head.weight": np.zeros((2, 8))}, r"shape \(1, 8\), got \(2, 8\)"),
         (lambda w: w | {"rnn.weight_ih_l0": np.zeros((32, 4))}, r"\(32, 3\), got \(32, 4\)"),
         (lambda w: w | {"head.bias": [np.nan]}, "head.bias holds values that are not finite"),
@@ -186,7 +186,7 @@ def test_wrong_weights_are_refused_and_change_nothing(spoil, message):
     assert pickle.dumps(model) == before
 
 
-def test_what_is_not_installed_is_named(monkeypatch):
+def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ImportError, match=r"pip install 'streamlstm\[torch\]'") as raised:
         trained().to_torch()
@@ -198,7 +198,7 @@ def test_what_is_not_installed_is_named(monkeypatch):
 
 @pytest.mark.parametrize(("cell", "layers"), NETWORKS)
 @pytest.mark.parametrize("bias", [True, False])
-def test_what_comes_from_torch_predicts_as_torch_does(cell, layers, bias):
+def test_a_model_from_torch_predicts_like_torch(cell, layers, bias):
     rnn, head = random_torch(cell, layers, bias)
     model, x = LSTMRegressor.from_torch(rnn, head), noise(TICKS)
     assert np.abs(predictions_of(model, x) - torch_predictions(rnn, head, x)).max() < AGREEMENT
@@ -206,7 +206,7 @@ def test_what_comes_from_torch_predicts_as_torch_does(cell, layers, bias):
 
 
 @pytest.mark.parametrize(("cell", "layers"), NETWORKS)
-def test_what_goes_to_torch_predicts_as_the_model_does(cell, layers):
+def test_a_model_converted_to_torch_predicts_the_same(cell, layers):
     model, x = trained(cell, layers), noise(TICKS)
     model.reset_state()
     expected = torch_predictions(*model.to_torch(), x)
@@ -214,7 +214,7 @@ def test_what_goes_to_torch_predicts_as_the_model_does(cell, layers):
 
 
 @pytest.mark.parametrize(("cell", "layers"), NETWORKS)
-def test_scaling_goes_to_torch_inside_the_weights(cell, layers):
+def test_scaling_is_folded_into_the_weights_for_torch(cell, layers):
     model = trained(cell, layers, scaling=True)
     rnn, head = model.to_torch()
     for row in noise(TICKS) * [1.0, 50.0, 0.1] + [0.0, 30.0, 1.0]:
@@ -222,7 +222,7 @@ def test_scaling_goes_to_torch_inside_the_weights(cell, layers):
         assert model.predict_one(dict(enumerate(row))) == pytest.approx(expected[0], abs=AGREEMENT)
 
 
-def test_a_constant_feature_says_nothing_in_torch_either():
+def test_a_constant_feature_has_no_effect_in_torch_either():
     model = LSTMRegressor(8)
     model.learn_many(np.column_stack([noise(100, 1), np.full(100, 5.0)]), random_walk(100))
     weights = model.to_torch()[0].weight_ih_l0.detach().numpy()
@@ -230,7 +230,7 @@ def test_a_constant_feature_says_nothing_in_torch_either():
     assert weights[:, 0].any()
 
 
-def test_a_model_from_torch_goes_on_learning():
+def test_a_model_from_torch_keeps_learning():
     model = LSTMRegressor.from_torch(*random_torch("lstm", 1), learning_rate=0.01, window=5)
     x = noise(3000)
     errors = np.abs(model.learn_many(x, x.sum(1)) - x.sum(1))
@@ -246,7 +246,7 @@ def test_a_model_from_torch_goes_on_learning():
         (lambda nn: (nn.GRU(3, 8, 2, dropout=0.5), nn.Linear(8, 1)), {}, "dropout=0.5"),
         (lambda nn: (nn.GRU(3, 8), nn.Linear(8, 2)), {}, "one output"),
         (lambda nn: (nn.GRU(3, 8), nn.Linear(7, 1)), {}, r"\(1, 8\), got \(1, 7\)"),
-        (lambda nn: (nn.GRU(3, 8), nn.Linear(8, 1)), {"scaling": True}, "scaling cannot be chosen"),
+        (lambda nn: (nn.GRU(3, 8), nn.Linear(8, 1)), {"scaling": True}, "scaling cannot be given"),
     ],
 )
 def test_other_modules_are_refused(make, parameters, message):
@@ -256,8 +256,8 @@ def test_other_modules_are_refused(make, parameters, message):
         LSTMRegressor.from_torch(*make(torch.nn), **parameters)
 
 
-def test_a_model_without_features_cannot_leave():
-    with pytest.raises(ParameterError, match="knows no features"):
+def test_a_model_without_features_cannot_be_converted():
+    with pytest.raises(ParameterError, match="has no features"):
         LSTMRegressor().to_torch()
 
 
@@ -285,7 +285,7 @@ def random_keras(cell, layers, bias=True, units=8, **options):
 
 @pytest.mark.parametrize(("cell", "layers"), NETWORKS)
 @pytest.mark.parametrize("bias", [True, False])
-def test_what_comes_from_keras_predicts_as_keras_does(cell, layers, bias):
+def test_a_model_from_keras_predicts_like_keras(cell, layers, bias):
     sequential, x = random_keras(cell, layers, bias), noise(TICKS)
     expected = np.asarray(sequential(np.float32(x[None])))[0, :, 0]
     predictions = predictions_of(LSTMRegressor.from_keras(sequential), x)
@@ -293,7 +293,7 @@ def test_what_comes_from_keras_predicts_as_keras_does(cell, layers, bias):
 
 
 @pytest.mark.parametrize(("cell", "layers"), NETWORKS)
-def test_what_goes_to_keras_predicts_as_the_model_does(cell, layers):
+def test_a_model_converted_to_keras_predicts_the_same(cell, layers):
     model, x = trained(cell, layers), noise(TICKS)
     model.reset_state()
     expected = np.asarray(model.to_keras()(np.float32(x[None])))[0, :, 0]
@@ -329,7 +329,7 @@ def test_keras_and_torch_get_the_same_weights_from_a_scaled_model(cell):
                 keras.layers.GRU(4),
                 keras.layers.Dense(1),
             ),
-            "of as many units",
+            "same number of units",
         ),
         (
             lambda keras: stacked(keras, keras.layers.LSTM(8), keras.layers.Dense(1, "relu")),
@@ -359,7 +359,7 @@ def onnx_session(model, path):
 
 
 @pytest.mark.parametrize(("cell", "layers"), NETWORKS)
-def test_onnx_runtime_predicts_tick_by_tick_as_the_model_does(cell, layers, tmp_path):
+def test_onnx_runtime_predicts_like_the_model_tick_by_tick(cell, layers, tmp_path):
     model, x = trained(cell, layers), noise(TICKS)
     model.reset_state()
     session = onnx_session(model, tmp_path / "model.onnx")
@@ -377,7 +377,7 @@ def test_onnx_runtime_predicts_tick_by_tick_as_the_model_does(cell, layers, tmp_
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_scaling_goes_to_onnx_inside_the_weights(cell, tmp_path):
+def test_scaling_is_folded_into_the_weights_for_onnx(cell, tmp_path):
     model, x = trained(cell, 2, scaling=True), noise(50) * [1.0, 50.0, 0.1] + [0.0, 30.0, 1.0]
     session = onnx_session(model, tmp_path / "model.onnx")
     states = {name: np.zeros((2, 1, 8), np.float32) for name in "hc"[: 1 + (cell == "lstm")]}
@@ -389,7 +389,7 @@ def test_scaling_goes_to_onnx_inside_the_weights(cell, tmp_path):
 
 
 @pytest.mark.parametrize(("cell", "layers"), NETWORKS)
-def test_a_file_of_weights_reads_as_it_was_written(cell, layers, tmp_path):
+def test_a_file_of_weights_is_restored(cell, layers, tmp_path):
     model = trained(cell, layers)
     model.save_weights(tmp_path / "weights.safetensors")
     fresh = LSTMRegressor(8, layers, cell, scaling=False)
@@ -398,7 +398,7 @@ def test_a_file_of_weights_reads_as_it_was_written(cell, layers, tmp_path):
         assert np.array_equal(weights, fresh.state_dict()[name])
 
 
-def test_a_file_of_weights_finds_its_features_by_name(tmp_path):
+def test_features_in_a_file_of_weights_are_matched_by_name(tmp_path):
     path = tmp_path / "weights.safetensors"
     first, second = (LSTMRegressor(8, scaling=False) for _ in range(2))
     for name in ("b", "a", 3):

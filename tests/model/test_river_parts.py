@@ -1,6 +1,6 @@
-"""The parts of river that are loaded by path are those that the installed river has.
+"""The parts of river that we load by path are the same objects as in the installed river.
 
-The tests install the newest river, so a release that moves or changes these parts fails here.
+Tests run with the newest river, so a release that moves or changes these parts fails here.
 """
 
 import subprocess
@@ -21,11 +21,11 @@ assert issubclass(river.time_series.HoltWinters, ours.Forecaster)
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_they_are_the_classes_of_river(order):
+def test_the_loaded_classes_are_those_of_river(order):
     subprocess.run([sys.executable, "-c", f"{ORDERS[order]}\n{CHECK}"], check=True)
 
 
-def test_a_detector_goes_on_from_its_state():
+def test_a_detector_continues_from_its_state():
     from streamlstm.model.river_parts import detector_state, new_detector, restored_detector
 
     one = new_detector()

@@ -1,4 +1,4 @@
-"""Snapshots: what goes on from one is what was never stopped, and what is wrong is refused."""
+"""Snapshots: a loaded model continues as if never stopped; bad files are refused."""
 
 import copy
 import errno
@@ -33,7 +33,7 @@ HOUR = 3_600_000_000_000
 
 
 def again(model, tmp_path):
-    """The model from a file."""
+    """The model after saving and loading."""
     path = tmp_path / "model.snapshot"
     snapshot.save(model, path)
     return snapshot.load(path).model
@@ -72,7 +72,7 @@ def forecaster(tmp_path, ticks=700, stop=500, **parameters):
         {"preset": "fast", "drift": False, "season": None, "experts": ("lstm", "last")},
     ],
 )
-def test_a_forecaster_goes_on_as_if_never_stopped(tmp_path, parameters):
+def test_a_forecaster_continues_as_if_never_stopped(tmp_path, parameters):
     whole, resumed, forecasts = forecaster(tmp_path, **parameters)
     assert same(*forecasts)
     assert same(whole, resumed)
@@ -81,8 +81,8 @@ def test_a_forecaster_goes_on_as_if_never_stopped(tmp_path, parameters):
 
 
 @pytest.mark.parametrize("stop", [301, 333, 511, 512, 513, 549, 552])
-def test_wherever_it_stops(tmp_path, stop):
-    """Around reviews of the seasons, looks for drift and a gap."""
+def test_a_forecaster_may_stop_anywhere(tmp_path, stop):
+    """Stops around reviews of the seasons, tests for drift and a gap."""
     whole, resumed, forecasts = forecaster(tmp_path, 560, stop, preset="fast")
     assert whole.seasons_ == (24, 168)
     assert same(*forecasts)
@@ -90,7 +90,7 @@ def test_wherever_it_stops(tmp_path, stop):
 
 
 def ticks_of_text(n):
-    """Features, of which one is text and one comes late, a target, two targets and a class."""
+    """Features, one of text and one that comes late; a target, two targets and a class."""
     rng = np.random.default_rng(n)
     x = {"a": rng.normal(), "word": str(rng.choice(["up", "down", "new" if n > 30 else "up"]))}
     if n > 20:
@@ -102,7 +102,7 @@ def ticks_of_text(n):
 
 @pytest.mark.parametrize("parameters", [{}, {"lookahead": 3}, {"num_layers": 2, "stride": 3}])
 @pytest.mark.parametrize("kind", [LSTMRegressor, LSTMMultiTargetRegressor, LSTMClassifier])
-def test_a_model_of_features_goes_on_as_if_never_stopped(tmp_path, kind, parameters):
+def test_a_model_of_features_continues_as_if_never_stopped(tmp_path, kind, parameters):
     whole = kind(hidden_size=4, window=5, embedding_size=3, **parameters)
     of = {LSTMRegressor: 1, LSTMMultiTargetRegressor: 2, LSTMClassifier: 3}[kind]
     resumed = None
@@ -127,8 +127,8 @@ def test_a_model_of_features_goes_on_as_if_never_stopped(tmp_path, kind, paramet
         {"bidirectional": True, "lookahead": 2},
     ],
 )
-def test_every_cell_and_rule(tmp_path, parameters):
-    """With numbers in the buffers that nothing has learned, for kernels take long to compile."""
+def test_every_cell_and_rule_can_be_saved(tmp_path, parameters):
+    """The buffers are filled with random numbers, as compiling all kernels would take long."""
     model = LSTMRegressor(hidden_size=4, window=5, seed=None, **parameters)
     model._add_features(["a", "b"])
     rng = np.random.default_rng(0)
@@ -172,15 +172,15 @@ def test_other_names_are_refused(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_class_of_somebody_else_is_refused(tmp_path):
-    class Network(LSTMRegressor):  # a name that snapshots know
+def test_a_foreign_class_is_refused(tmp_path):
+    class Network(LSTMRegressor):  # has the name of a class that snapshots may hold
         pass
 
     with pytest.raises(SnapshotError, match="a Network"):
         snapshot.save(Network(hidden_size=2), tmp_path / "model.snapshot")
 
 
-def test_positions(tmp_path):
+def test_positions_are_restored(tmp_path):
     position = {
         "row": 5, "offset": 1 << 70, "nothing": None, "topics": [("a", 1, -0.0), ()],
         "errors": np.array([[1.0, np.nan]]), "inside": np.array([True]), "empty": np.empty((0, 3)),
@@ -207,7 +207,7 @@ def saved(tmp_path):
 
 
 def rewritten(path, change=lambda header: None, form=file.FORMAT, find=b"", replace=b""):
-    """Write a file with another header or format, whole and with the right checksum."""
+    """Write a file with another header or format, complete and with the right checksum."""
     data = path.read_bytes()[:-32]
     magic, _, size, arrays = struct.unpack_from("<12sIQQ", data)
     header = json.loads(data[32 : 32 + size])
@@ -245,7 +245,7 @@ def test_a_file_cut_off_is_found(saved, size):
         snapshot.load(saved)
 
 
-def test_what_comes_after_the_end_is_found(saved):
+def test_extra_bytes_at_the_end_are_found(saved):
     saved.write_bytes(saved.read_bytes() + b"\n")
     with pytest.raises(DamagedSnapshotError, match="damaged"):
         snapshot.load(saved)
@@ -272,7 +272,7 @@ def test_a_newer_format_says_what_to_install(saved):
         (b'"input_size"', b'"inputs_size"'),
     ],
 )
-def test_what_this_version_does_not_know_says_what_to_install(saved, find, replace):
+def test_an_unknown_class_says_what_to_install(saved, find, replace):
     if find == b'"input_size"':
         find, replace = b'"fields": [', b'"fields": [0, '
     assert find in json.dumps(file.open_file(saved).header).encode()
@@ -282,7 +282,7 @@ def test_what_this_version_does_not_know_says_what_to_install(saved, find, repla
 
 
 def names_in(node):
-    """Names of the states in the header of a file, each with its class."""
+    """Names of all attributes in the header of a file, each with its class."""
     if isinstance(node, list):
         return set().union(*map(names_in, node))
     if not isinstance(node, dict):
@@ -293,7 +293,7 @@ def names_in(node):
 
 @pytest.mark.parametrize("name", ["forecaster", "regressor"])
 def test_the_first_format_is_read(tmp_path, name):
-    """Raise FORMAT when this fails, and say how to go on from the old one."""
+    """If this fails, increase FORMAT and say how to continue from the old format."""
     path = Path(__file__).parents[1] / "goldens" / f"{name}.snapshot"
     model, position = snapshot.load(path)
     if name == "forecaster":
@@ -345,19 +345,19 @@ def test_a_snapshot_of_another_class_is_refused():
         snapshot.load(GOLDENS / "classifier.snapshot", LSTMForecaster)
 
 
-def test_a_model_takes_over_a_snapshot_of_its_directory(tmp_path):
+def test_a_model_takes_the_state_of_a_snapshot(tmp_path):
     with Snapshots(tmp_path) as snapshots:
         snapshots.save(model_of(5), 5)
-        ours, found = model_of(0), snapshots.load()
-        snapshots.restore(ours, found)
-        assert same(ours, found.model)
+        model, found = model_of(0), snapshots.load()
+        snapshots.restore(model, found)
+        assert same(model, found.model)
         with pytest.raises(ParameterError, match="hidden_size=2, not 3"):
             snapshots.restore(LSTMRegressor(hidden_size=3), found)
         with pytest.raises(ParameterError, match="holds LSTMRegressor, not LSTMForecaster"):
             snapshots.restore(LSTMForecaster(), found)
 
 
-def test_no_file_is_no_snapshot_error(tmp_path):
+def test_a_missing_file_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         snapshot.load(tmp_path / "none.snapshot")
 
@@ -369,7 +369,7 @@ def model_of(ticks):
     return model
 
 
-def test_the_last_ones_are_kept(tmp_path):
+def test_the_newest_snapshots_are_kept(tmp_path):
     with Snapshots(tmp_path / "a" / "b", keep=2) as snapshots:
         assert snapshots.load() is None
         for n in range(5):
@@ -382,7 +382,7 @@ def test_the_last_ones_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut off", "overwritten", "empty"])
-def test_a_damaged_one_is_reported_and_the_one_before_taken(tmp_path, caplog, damage):
+def test_a_damaged_snapshot_is_reported_and_the_one_before_is_loaded(tmp_path, caplog, damage):
     with Snapshots(tmp_path, keep=2) as snapshots:
         first, second = snapshots.save(model_of(1), 1), snapshots.save(model_of(2), 2)
         data = second.read_bytes()
@@ -400,7 +400,7 @@ def test_a_damaged_one_is_reported_and_the_one_before_taken(tmp_path, caplog, da
         assert first.name not in names
 
 
-def test_but_damaged_ones_are_no_fresh_start(tmp_path):
+def test_a_run_does_not_start_afresh_if_all_snapshots_are_damaged(tmp_path):
     with Snapshots(tmp_path) as snapshots:
         for n in range(2):
             snapshots.save(model_of(n)).write_bytes(b"?")
@@ -410,7 +410,7 @@ def test_but_damaged_ones_are_no_fresh_start(tmp_path):
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.EACCES, errno.EIO])
-def test_only_what_the_disk_cannot_read_is_set_aside(tmp_path, monkeypatch, code):
+def test_only_a_file_that_the_disk_cannot_read_is_renamed(tmp_path, monkeypatch, code):
     def unreadable(path):
         if path == second:
             raise OSError(code, os.strerror(code), str(path))
@@ -440,7 +440,7 @@ def test_the_directory_outlasts_a_power_failure(tmp_path, monkeypatch):
     assert len(synced) == 2
 
 
-def test_a_newer_one_is_not_passed_over(tmp_path):
+def test_a_snapshot_of_a_newer_version_is_not_skipped(tmp_path):
     with Snapshots(tmp_path) as snapshots:
         snapshots.save(model_of(0))
         rewritten(snapshots.save(model_of(1)), form=file.FORMAT + 1)
@@ -449,7 +449,7 @@ def test_a_newer_one_is_not_passed_over(tmp_path):
     assert len(list(tmp_path.glob("*.snapshot"))) == 2
 
 
-def test_what_a_killed_run_left_is_removed(tmp_path):
+def test_unfinished_files_of_a_killed_run_are_removed(tmp_path):
     (tmp_path / ".00000002.snapshot.unfinished").write_bytes(b"half")
     (tmp_path / "notes.txt").write_text("mine")
     with Snapshots(tmp_path) as snapshots:
@@ -457,7 +457,7 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "notes.txt"]
 
 
-def test_a_full_disk_leaves_the_ones_before(tmp_path):
+def test_a_full_disk_leaves_earlier_snapshots_unchanged(tmp_path):
     with Snapshots(tmp_path, keep=1) as snapshots:
         kept = snapshots.save(model_of(1), 1)
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -473,7 +473,7 @@ def test_a_full_disk_leaves_the_ones_before(tmp_path):
         assert snapshots.save(model_of(2), 2).name == "00000002.snapshot"
 
 
-def test_one_run_at_a_time(tmp_path):
+def test_only_one_run_at_a_time_may_use_a_directory(tmp_path):
     command = f"from streamlstm.snapshots import Snapshots; Snapshots({str(tmp_path)!r})"
     with Snapshots(tmp_path):
         with pytest.raises(SnapshotError, match="in use by another run"):
@@ -484,7 +484,7 @@ def test_one_run_at_a_time(tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0, -1, 1.5, True, None])
-def test_how_many_to_keep_is_checked(tmp_path, keep):
+def test_keep_is_checked(tmp_path, keep):
     with pytest.raises(ParameterError, match="keep must be"):
         Snapshots(tmp_path / "state", keep)
     assert not (tmp_path / "state").exists()
@@ -508,7 +508,7 @@ def test_files_are_closed(tmp_path):
 
 
 def test_a_copy_is_freed_at_once(tmp_path):
-    """Not when garbage happens to be collected: that of a large fleet has gigabytes."""
+    """It does not wait for garbage collection: the copy of a large fleet has gigabytes."""
     gc.disable()
     tracemalloc.start()
     try:
