@@ -30,7 +30,8 @@ import numpy as np
 from streamlstm.kernels import cells, network, rules
 from streamlstm.kernels.jit import ELEMENTWISE, REDUCTION
 from streamlstm.kernels.layout import CLOCK, Settings, network_views
-from streamlstm.model.network import Network, check_settings
+from streamlstm.model.checks import check_settings
+from streamlstm.model.network import Network
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 from classic_tasks import SYMBOLS, embedded_reber

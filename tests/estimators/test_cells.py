@@ -121,8 +121,8 @@ def test_summary_names_the_cells(capsys):
         ({"learning": "evolution"}, "learning must be one of tbptt"),
         ({"learning": "rtrl"}, "'rtrl' needs cell='elstm'"),
         ({"learning": "snap1", "cell": "peephole"}, "'snap1' needs cell='lstm' or 'gru'"),
-        ({"cell": "elstm", "learning": "rtrl", "stride": 4}, "stride 1"),
-        ({"learning": "snap1", "stride": 4}, "stride 1"),
+        ({"cell": "elstm", "learning": "rtrl", "stride": 4}, "stride=1"),
+        ({"learning": "snap1", "stride": 4}, "stride=1"),
         ({"num_layers": 0}, "num_layers must be a whole number"),
     ],
 )

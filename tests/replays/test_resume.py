@@ -186,7 +186,7 @@ def test_an_output_that_has_lost_rows_is_refused(streamlstm, stream, state):
     Path("out.csv").write_text("")
     code, _, err = streamlstm(stream, *FAST, *state)
     assert code == 1
-    assert "out.csv has 0 bytes, of " in err.splitlines()[-1]
+    assert "out.csv has 0 bytes, but " in err.splitlines()[-1]
 
 
 def test_a_directory_in_use_is_refused(streamlstm, stream, state):
