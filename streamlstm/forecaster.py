@@ -569,14 +569,14 @@ class LSTMForecaster(SeriesModel, Forecaster):
         return buffers
 
     def _add_features(self, names: list[Hashable]) -> None:
-        """Add features; InputError if the first ones lack a name of `known_features`."""
-        if self.known_features and ELAPSED not in names and self._columns.new_names(names):
-            given = [*names, *self._columns.index]
-            absent = [name for name in self.known_features if name not in given]
+        """Add features; InputError if a known one is absent from the tick that adds a name."""
+        new = self._columns.new_names(names)
+        if self.known_features and new and ELAPSED not in new:
+            absent = [name for name in self.known_features if name not in names]
             if absent:
                 raise InputError(
-                    f"known_features names {absent[0]!r}, which is absent from the first tick with "
-                    f"features{did_you_mean(absent[0], names)}; give NaN where it is missing"
+                    f"feature {new[0]!r} is new, but {absent[0]!r} of known_features is absent "
+                    f"from the same tick{did_you_mean(absent[0], new)}; NaN stands for missing"
                 )
         super()._add_features(names)
 

@@ -131,7 +131,10 @@ class LearningOptions:
     limit: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Stop after this many ticks.", rich_help_panel=RUN, show_default="no limit"
+            min=1,
+            help="Stop after this many ticks, in all of a replay or since the start of a live run.",
+            rich_help_panel=RUN,
+            show_default="no limit",
         ),
     ] = None
     state: Annotated[

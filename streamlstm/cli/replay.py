@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import ParameterError
 from .options import FORECASTS, RUN, TICKS, LearningOptions, expand_options, names
 
 if TYPE_CHECKING:
@@ -139,6 +140,10 @@ def replay(
 
     from ..replays.replay import replay as replay_file
 
+    if learning.weights.value != "private" and not (wide or key):
+        raise ParameterError("--weights is for several streams: use --wide or --key")
+    if snapshot_every is not None and learning.state is None:
+        raise ParameterError("--snapshot-every needs --state, the directory of the snapshots")
     console = Console(stderr=True, highlight=False, markup=False)
     progress = _progress_bar(console)
     task = progress.add_task("", total=1.0, ticks=0)

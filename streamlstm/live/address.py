@@ -75,7 +75,8 @@ class Address:
             ) from None  # the cause would show the password
         if not parts.scheme or "://" not in text:
             raise ParameterError(
-                f"expected an address such as redis://host/stream, got {_guarded(text)!r}"
+                f"expected an address such as redis://host/stream or csv:///file.csv, got "
+                f"{_guarded(text)!r}"
             )
         self._shown = text
         secret = parts.username if parts.password is None else parts.password

@@ -5,7 +5,7 @@ import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import monotonic, perf_counter
@@ -16,6 +16,9 @@ import numpy as np
 from ..errors import ParameterError
 from ..fleets.fleet import ForecasterFleet
 from ..forecaster import LSTMForecaster
+from ..model.checks import check_horizon
+from ..model.display import as_html, as_text
+from ..model.quantiles import interval_places
 from ..snapshots.directory import Snapshots
 from ..snapshots.runs import SECONDS, check_run, refuse
 from .address import Address
@@ -134,6 +137,11 @@ class LiveRun:
     ):
         if not snapshot_seconds >= 0:
             raise ParameterError(f"snapshot_seconds must be at least 0, got {snapshot_seconds}")
+        if isinstance(model, type):
+            raise ParameterError(f"model must be an object, got the class {model.__name__}")
+        horizon = check_horizon(horizon)
+        if interval is not None:
+            interval_places(interval)  # raises an error unless it can be had
         if isinstance(bars, str):
             bars, features = parse_bars(bars, features), ()
         fields = Fields(value, key, time, tuple(names_of(features)), sequence)
@@ -156,7 +164,7 @@ class LiveRun:
         self._batch_ticks = batch_ticks
         self._wait = wait
         self._snapshot_seconds = snapshot_seconds
-        self._stopping = False
+        self._stopping = self._has_run = False
         # `stop` may be called by a signal handler while its own thread waits here: an Event would
         # then deadlock.
         self._wake_ups = SimpleQueue[None]()
@@ -180,6 +188,23 @@ class LiveRun:
             self._close_files()
             raise
 
+    def _facts(self) -> dict[str, str]:
+        """What the run has done so far, by name, for display."""
+        counts = asdict(self.metrics).items()
+        return {
+            name: f"{count:,.2f}" if isinstance(count, float) else f"{count:,}"
+            for name, count in counts
+            if count or name == "ticks"
+        }
+
+    def __repr__(self) -> str:
+        parts = {"model": type(self.model).__name__, "source": type(self.source).__name__}
+        return as_text("LiveRun", parts, self._facts())
+
+    def _repr_html_(self) -> str:
+        parts = {"model": repr(self.model), "source": type(self.source).__name__}
+        return as_html("LiveRun", parts, self._facts())
+
     def stop(self) -> None:
         """Let `run` end soon; may be called from any thread or signal handler."""
         self._stopping = True
@@ -188,10 +213,12 @@ class LiveRun:
     def run(self, limit: int | None = None) -> None:
         """Learn until `stop`, the end of the source or `limit` ticks; then save and close.
 
-        Call it once.
+        Call it once; make another `LiveRun` to continue.
 
         Raises
         ------
+        RuntimeError
+            If it has run before.
         OSError
             If the last snapshot cannot be written.
         Exception
@@ -199,6 +226,9 @@ class LiveRun:
             last snapshot are read again by the next run.
 
         """
+        if self._has_run:
+            raise RuntimeError("this run has ended: make another LiveRun to continue")
+        self._has_run = True
         try:
             self._open()
             while not self._stopping and (limit is None or self.metrics.ticks < limit):

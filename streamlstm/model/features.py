@@ -3,7 +3,7 @@
 import datetime
 import decimal
 import numbers
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -125,7 +125,13 @@ def as_rows(xs: Any, ticks: int) -> Sequence[Mapping[Hashable, Any]]:
         table = {name: list(xs[name]) for name in xs.columns}
         rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
     else:
-        rows = [*xs]
+        is_list = isinstance(xs, Iterable) and not isinstance(xs, Mapping)
+        rows = [*xs] if is_list else [xs]
+        strange = [x for x in rows if not is_list or not isinstance(x, Mapping)]
+        if strange:
+            raise InputError(
+                f"xs must be a list with a dict for each step, or a DataFrame, got {strange[0]!r}"
+            )
     if len(rows) != ticks:
         raise InputError(f"xs has {len(rows)} entries, expected one for each of {ticks} steps")
     return rows

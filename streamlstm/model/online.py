@@ -70,6 +70,8 @@ class OnlineModel(abc.ABC):
     def __repr__(self) -> str:
         return as_text(type(self).__name__, changed_parameters(self), self._facts())
 
+    __str__ = __repr__  # river's is the name of the class
+
     def _repr_html_(self) -> str:
         return as_html(type(self).__name__, self._parameters(), self._facts())
 

@@ -23,7 +23,7 @@ def check_experts(experts: Any) -> None:
     """Raise a ParameterError unless these are kinds of committee members."""
     if not isinstance(experts, tuple) or not experts or not set(experts) <= set(EXPERTS):
         raise ParameterError(
-            f"experts must be a tuple of some of {', '.join(EXPERTS)}, got {experts!r}"
+            f"experts must be a list or tuple of some of {', '.join(EXPERTS)}, got {experts!r}"
         )
 
 

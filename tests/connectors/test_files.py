@@ -278,7 +278,7 @@ def test_a_run_ends_with_its_file_and_continues_if_that_grows(minutes, tmp_path)
     assert run.model.values == [*range(21)]
 
 
-def test_the_command_reads_and_writes_files(minutes, tmp_path):
+def test_the_command_reads_and_writes_files(minutes, kernels, tmp_path):
     output = tmp_path / "out.csv"
     command = [
         sys.executable, "-m", "streamlstm", "run", "--source", f"csv:///{minutes}",

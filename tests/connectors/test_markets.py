@@ -595,7 +595,7 @@ def test_addresses_become_urls(address, url):
     assert source_of(address)._socket._url == url
 
 
-def test_the_command_reads_a_venue(server, tmp_path):
+def test_the_command_reads_a_venue(server, kernels, tmp_path):
     command = [
         sys.executable, "-m", "streamlstm", "run", "--source", server.address(),
         "--key", "symbol", "--value", "price", "--time", "time", "--features", "size,side",

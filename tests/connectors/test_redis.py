@@ -343,7 +343,7 @@ def test_addresses_are_checked_before_connecting(address, message):
         RedisSource.from_address(Address(address), Fields())
 
 
-def test_the_command_runs_until_it_is_stopped(server, client, tmp_path):
+def test_the_command_runs_until_it_is_stopped(server, client, kernels, tmp_path):
     def start(*arguments):
         command = [sys.executable, "-m", "streamlstm", "run", "--config", config, *arguments]
         return subprocess.Popen(

@@ -193,6 +193,9 @@ def test_future_features_may_be_a_data_frame():
     assert model.forecast_quantiles(2, [0.1], frame) == model.forecast_quantiles(2, [0.1], rows)
     with pytest.raises(InputError, match="3 steps"):
         model.forecast(3, frame)
+    for wrong in ({"a": 1.0}, [1.0], pd.Series([1.0]), 1.0):
+        with pytest.raises(InputError, match="xs must be"):
+            model.forecast(1, wrong)
 
 
 def test_parameters_may_be_lists_and_numpy_numbers():
@@ -213,6 +216,7 @@ def test_a_model_displays_its_state():
     model = LSTMForecaster(hidden_size=4, season=4, preset="fast")
     model.learn_many(seasonal(300, period=4), {"wind": np.ones(300)})
     text, table = repr(model), model._repr_html_()
+    assert str(model) == text
     for part in ("hidden_size=4", "ticks 300", "seasons 4", "wind", "experts "):
         assert part in text
     assert "window" not in text  # defaults are not shown

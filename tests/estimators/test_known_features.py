@@ -186,7 +186,10 @@ def test_a_known_feature_that_is_absent_from_the_first_features_is_an_error():
     with pytest.raises(InputError, match="'holiday'"):
         model.learn_many([2.0, 3.0], {"sensor": [1.0, 2.0]})
     model.learn_one(2.0, {"holiday": None, "sensor": 1.0})
-    model.learn_one(3.0, {"another": 1.0})
+    with pytest.raises(InputError, match=r"'holliday' is new.*did you mean 'holliday'"):
+        model.learn_one(3.0, {"holliday": 1.0})
+    model.learn_one(3.0, {"holiday": 1.0, "another": 1.0})
+    model.learn_one(4.0, {"another": 1.0})
 
 
 def test_names_must_come_in_a_list_or_tuple():

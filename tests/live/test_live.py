@@ -639,3 +639,23 @@ def test_another_class_of_model_is_refused(tmp_path):
 def test_several_streams_need_a_fleet_and_one_a_forecaster(model, keys):
     with pytest.raises(InputError, match="use a"):
         live.learn(model, Batch(np.ones(1), {}, None, ["0"], keys))
+
+
+def test_a_run_shows_itself_and_runs_once(tmp_path):
+    run = LiveRun(Counter(), Lines(20))
+    assert "ticks 0" in repr(run)
+    run.run()
+    assert repr(run) == str(run)
+    for shown in (repr(run), run._repr_html_()):
+        assert "ticks" in shown
+        assert "20" in shown
+    with pytest.raises(RuntimeError, match="another LiveRun"):
+        run.run()
+
+
+def test_arguments_are_checked_when_a_run_is_made():
+    for wrong, message in [({"interval": 90}, "interval"), ({"horizon": 0}, "horizon")]:
+        with pytest.raises(ParameterError, match=message):
+            LiveRun(Counter(), Lines(20), **wrong)
+    with pytest.raises(ParameterError, match="the class Counter"):
+        LiveRun(Counter, Lines(20))
