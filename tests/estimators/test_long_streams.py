@@ -30,9 +30,7 @@ def test_a_million_ticks(kind, preset, ticks):
         forecasts = model.learn_many(chunk, horizon=2)
         seconds.append(time.thread_time() - start)
         assert np.isfinite(forecasts[1:]).all()
-    assert min(seconds[-30:]) <= 1.2 * min(
-        seconds[10:40]
-    )  # the first learn less
+    assert min(seconds[-30:]) <= 1.2 * min(seconds[10:40])  # the first learn less
     assert np.isfinite(model.forecast(100)).all()
 
 
