@@ -204,7 +204,7 @@ def test_ragged_rounds_with_repeated_rows_and_growing_arrays():
         fill_path(path, *opened(singles[row], 3)[:3], none(0))
     compare(streams.forecast(rows, 3), ahead)
     streams.begin(rows[-1:])
-    assert np.array_equal(streams.forecast(rows[-1:], 2), [[0.0, 0.0]])
+    assert np.isnan(streams.forecast(rows[-1:], 2)).all()
     assert learn(streams, rows[:0], np.empty(0), none(0), 2).shape == (0, 2)
 
 
