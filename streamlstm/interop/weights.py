@@ -26,7 +26,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..errors import DataError, MissingPackageError, ParameterError
-from ..kernels.layout import CLOCK, inputs_of, scaler_views
+from ..kernels.layout import CLOCK, inputs_of
+from ..kernels.scaling import scaler_views
 from ..model.online import FeatureModel
 
 M = TypeVar("M", bound=FeatureModel)

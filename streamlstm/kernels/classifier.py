@@ -13,9 +13,10 @@ import numpy as np
 from .cells import CELLS
 from .inputs import fill_inputs, learn_channel
 from .jit import jit, jit_part
-from .layout import CLOCK, NetworkViews, Scaler, network_views, scaler_views
+from .layout import CLOCK, NetworkViews, network_views
 from .network import advance, learn_pending, peek, update_if_due
 from .rules import RULES
+from .scaling import Scaler, scaler_views
 
 
 @jit_part

@@ -5,8 +5,8 @@ Feature n has the channel `first + n` of the scaler.
 
 from .embedding import look_up
 from .jit import jit_part
-from .layout import NetworkViews, Scaler
-from .scaling import is_category, is_fixed, is_missing, observe, standardise, unscaled
+from .layout import NetworkViews
+from .scaling import Scaler, is_category, is_fixed, is_missing, observe, standardise, unscaled
 
 
 @jit_part

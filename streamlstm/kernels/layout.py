@@ -1,8 +1,7 @@
 """Flat buffers of a network and the named views into them: the only place that knows offsets.
 
-Kernels and Python open the buffers with the same functions, so a weight has one name everywhere.
-The buffers of a series are in `forecaster.layout`. Letters: I inputs, H hidden, K outputs, T rows
-of the tape (the window).
+Kernels and Python open them with the same functions, so a weight has one name everywhere. Buffers
+of a series: `forecaster.layout`. Letters: I inputs, H hidden, K outputs, T rows of the tape.
 """
 
 from collections.abc import Iterable
@@ -427,26 +426,3 @@ def replay_buffer_views(buffer, s) -> ReplayBuffer:
     I, K = s.input_size, s.output_size
     C = buffer.size // (I + K)
     return ReplayBuffer(matrix(buffer, 0, C, I), matrix(buffer, C * I, C, K))
-
-
-SCALER = 4  # number of arrays of a scaler
-
-
-class Scaler(NamedTuple):
-    """Running statistics of C channels (see `scaling`)."""
-
-    counts: np.ndarray  # (C,) values seen
-    center: np.ndarray  # (C,)
-    spread: np.ndarray  # (C,)
-    spikes: np.ndarray  # (C,) the newest values in a row that were spikes
-
-
-@jit_part
-def scaler_views(buffer, channels) -> Scaler:
-    """Open the statistics of C channels: the first SCALER C values of a buffer."""
-    return Scaler(
-        row(buffer, 0, channels),
-        row(buffer, channels, channels),
-        row(buffer, 2 * channels, channels),
-        row(buffer, 3 * channels, channels),
-    )

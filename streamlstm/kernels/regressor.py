@@ -14,10 +14,10 @@ import numpy as np
 from .cells import CELLS
 from .inputs import fill_inputs, learn_channel
 from .jit import jit, jit_part
-from .layout import NetworkViews, Scaler, network_views, scaler_views
+from .layout import NetworkViews, network_views
 from .network import advance, learn, learn_pending, peek
 from .rules import RULES
-from .scaling import is_fixed, is_missing, standardise, unscaled
+from .scaling import Scaler, is_fixed, is_missing, scaler_views, standardise, unscaled
 
 
 @jit_part

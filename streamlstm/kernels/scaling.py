@@ -7,10 +7,12 @@ the scale as it is. After MOST_SPIKES spikes in a row the next values count in f
 is wrong, not the values.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
-from .jit import jit_inlined
-from .layout import Scaler
+from .jit import jit_inlined, jit_part
+from .views import row
 
 MEMORY = 1000.0  # values
 CLIP = 10.0  # largest standardised value
@@ -18,6 +20,27 @@ SPIKE, WARM_UP, MOST_SPIKES = 100.0, 30.0, 2.0  # in mean deviations; in values;
 LARGEST_UNSCALED = 1e15  # the same of unscaled values: float32 must not overflow in the network
 CATEGORY = -1.0  # count of a channel of categories
 LARGEST = 1e300  # a larger value counts as missing: differences must not overflow
+SCALER = 4  # number of arrays of a scaler
+
+
+class Scaler(NamedTuple):
+    """Running statistics of C channels."""
+
+    counts: np.ndarray  # (C,) values seen
+    center: np.ndarray  # (C,)
+    spread: np.ndarray  # (C,)
+    spikes: np.ndarray  # (C,) the newest values in a row that were spikes
+
+
+@jit_part
+def scaler_views(buffer, channels) -> Scaler:
+    """Open the statistics of C channels: the first SCALER C values of a buffer."""
+    return Scaler(
+        row(buffer, 0, channels),
+        row(buffer, channels, channels),
+        row(buffer, 2 * channels, channels),
+        row(buffer, 3 * channels, channels),
+    )
 
 
 @jit_inlined

@@ -229,9 +229,9 @@ class LiveRun:
         check_run(directory, position, POSITION_FIELDS, self._options)
         if (self._bars is None) != (position["bars"] is None):
             refuse(directory, f"a run with{'out' if self._bars else ''} bars")
+        snapshots.restore(self.model, found)  # refuses another model, before anything has changed
         if self._bars is not None:
             self._bars.restore(position["bars"])
-        snapshots.restore(self.model, found)
         self._position = self._saved = self._safe = position["source"]
         self._is_saved = True
         self._watermarks = Watermarks(position["watermarks"])

@@ -10,8 +10,8 @@ from typing import Any, Self, SupportsIndex
 import numpy as np
 
 from ..errors import InputError
-from ..kernels.layout import CLOCK, SCALER, Scaler, Settings, scaler_views
-from ..kernels.scaling import CATEGORY
+from ..kernels.layout import CLOCK, Settings
+from ..kernels.scaling import CATEGORY, SCALER, Scaler, scaler_views
 from .checks import (
     check_learning,
     check_lookahead,

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..jit import jit_inlined, jit_part
-from ..layout import CLOCK, SCALER, Scaler, scaler_views
+from ..layout import CLOCK
+from ..scaling import SCALER, Scaler, scaler_views
 from ..views import matrix, row
 
 RLS = 4  # number of recursive least squares in a committee
