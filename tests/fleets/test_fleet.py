@@ -562,9 +562,9 @@ if sys.argv[1:] == ["fork"]:
     if child == 0:
         before = dict(made)
         learn("private")
-        ours = made[threading.get_ident(), "private"]
-        theirs = [path for (_, kind), path in before.items() if kind == "private"]
-        os._exit(0 if np.array_equal(ours, theirs[0]) else 3)
+        in_child = made[threading.get_ident(), "private"]
+        in_parent = [path for (_, kind), path in before.items() if kind == "private"]
+        os._exit(0 if np.array_equal(in_child, in_parent[0]) else 3)
     assert os.waitpid(child, 0)[1] == 0
 print("done")
 """

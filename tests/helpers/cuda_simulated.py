@@ -307,8 +307,8 @@ def test_shared_weights_learn_from_the_mean_gradient(monkeypatch, block, groups,
     streams.begin(rows)
     for t, row in enumerate(values):
         some = np.arange(4 if t == 6 else 5)
-        ours = learn(streams, rows[some], row[some], none(some.size), 1)
-        compare(ours, expected.learn(some, row[some]))
+        forecasts = learn(streams, rows[some], row[some], none(some.size), 1)
+        compare(forecasts, expected.learn(some, row[some]))
     learned = expected.of_all._network
     for row, single in zip(rows, expected.models, strict=True):
         single._network.weights[:] = learned.weights

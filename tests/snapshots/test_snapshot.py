@@ -40,9 +40,10 @@ def again(model, tmp_path):
 
 
 def forecaster(tmp_path, ticks=700, stop=500, **parameters):
-    """A forecaster of hours that learns on from a snapshot, one that does not, forecasts of both.
+    """A forecaster, its copy resumed from a snapshot at tick `stop`, and forecasts of both.
 
-    A feature comes at tick 300, rows are lost at 550, and the stream changes at 400.
+    The ticks are hourly. A feature appears at tick 300, rows are lost at 550, and the stream
+    changes at 400.
     """
     t = np.delete(np.arange(ticks + 2), [550, 551])
     values = seasonal(ticks)
