@@ -199,7 +199,7 @@ def test_a_directory_in_use_is_refused(streamlstm, stream, state):
 def test_snapshots_need_a_directory(streamlstm, stream):
     code, _, err = streamlstm(stream, "--snapshot-every", 100)
     assert code == 2
-    assert "snapshot_every needs state" in err.splitlines()[-1]
+    assert "--snapshot-every needs --state" in err.splitlines()[-1]
 
 
 def test_by_default_the_clock_says_when(streamlstm, stream, state, monkeypatch):
