@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,8 +42,8 @@ def test_asyncio_service_tells_prometheus(tmp_path):
             return ""
 
     async def ask():
-        serving = asyncio.create_task(asyncio_service.serve(600, None, 0.002, port))
-        while "streamlstm_forecasts_total 3" not in (text := await asyncio.to_thread(page)):
+        serving = asyncio.create_task(asyncio_service.serve(2000, None, 0.002, port))
+        while not re.search("forecasts_total [1-9]", text := await asyncio.to_thread(page)):
             assert not serving.done()
         await serving
         return text
