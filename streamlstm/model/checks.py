@@ -40,6 +40,8 @@ def check_whole(name: str, value: Any, least: int) -> None:
 
 def check_horizon(horizon: SupportsIndex) -> int:
     """The horizon as an int; a ParameterError unless it is a whole number of at least 1."""
+    if type(horizon) is int and horizon >= 1:  # the usual case, in little time
+        return horizon
     ticks = plain(horizon)
     check_whole("horizon", ticks, 1)
     return ticks
