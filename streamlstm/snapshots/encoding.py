@@ -115,8 +115,10 @@ class Encoder:
             )
         if isinstance(value, np.generic) and value.dtype.kind in "biufU":
             return {"scalar": [value.dtype.str, self.value(value.item())]}
+        # No repr of a model: it would wait for the lock that its copy holds.
+        shown = f"a {name}" if hasattr(value, "_lock") else f"{value!r}, a {name}"
         raise SnapshotError(
-            f"a snapshot cannot hold {value!r}, a {name}: names, keys and classes may be text, "
+            f"a snapshot cannot hold {shown}: names, keys and classes may be text, "
             "numbers, True, False, None and tuples of these"
         )
 

@@ -522,3 +522,11 @@ def test_a_copy_is_freed_at_once(tmp_path):
     finally:
         tracemalloc.stop()
         gc.enable()
+
+
+def test_a_subclass_is_refused_and_nobody_waits_for_its_lock(tmp_path):
+    class Ours(LSTMForecaster):
+        pass
+
+    with pytest.raises(SnapshotError, match="cannot hold a Ours"):
+        snapshot.save(Ours(hidden_size=4, preset="fast"), tmp_path / "model.snapshot")
