@@ -6,7 +6,7 @@ speed stands what the client alone manages on that core, in turns: it reads as m
 them and writes as many. The latency is that from before a tick is sent until its forecast has been
 read, at about 200 ticks a second; beside it stands what a message takes that is sent and comes
 back, the part of the server and of the clients that measure. Run with
-`PYTHONPATH=tests python benchmarks/live.py [SYSTEM ...]`; needs the servers of the tests.
+`PYTHONPATH=tests/helpers python benchmarks/live.py [SYSTEM ...]`; needs the servers of the tests.
 """
 
 import multiprocessing

@@ -142,13 +142,12 @@ class ForecasterFleet:
 
     def _facts(self) -> dict[str, str]:
         """Facts about the fleet's state, by name, for display."""
-        streams = f"{len(self):,}"
-        if len(self):
-            streams += f" ({', '.join(map(str, self.keys[:3]))}{', ...' if len(self) > 3 else ''})"
-        return {
-            "streams": streams,
-            "features": ", ".join(map(str, self.model._columns.index)) or "none",
-        }
+        with self._lock:  # another thread may be adding streams or features
+            keys, features = self.keys, list(self.model._columns.index)
+        streams = f"{len(keys):,}"
+        if keys:
+            streams += f" ({', '.join(map(str, keys[:3]))}{', ...' if len(keys) > 3 else ''})"
+        return {"streams": streams, "features": ", ".join(map(str, features)) or "none"}
 
     def __repr__(self) -> str:
         own = {"weights": self.weights, "device": self.device}

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import ParameterError
 from ..fleets.fleet import ForecasterFleet
 from ..forecaster import LSTMForecaster
-from ..model.checks import check_horizon
+from ..model.checks import check_horizon, check_whole, plain
 from ..model.display import as_html, as_text
 from ..model.quantiles import interval_places
 from ..snapshots.directory import Snapshots
@@ -140,6 +140,7 @@ class LiveRun:
         if isinstance(model, type):
             raise ParameterError(f"model must be an object, got the class {model.__name__}")
         horizon = check_horizon(horizon)
+        check_whole("batch_ticks", plain(batch_ticks), 1)
         if interval is not None:
             interval_places(interval)  # raises an error unless it can be had
         if isinstance(bars, str):

@@ -60,12 +60,13 @@ class OnlineModel(abc.ABC):
 
     def _facts(self) -> dict[str, str]:
         """Facts about the model's state, by name, for display."""
-        network = self._network
-        return {
-            "ticks": f"{int(network.clock[CLOCK.ticks]):,}",
-            "features": ", ".join(map(str, self._columns.index)) or "none",
-            "weights": f"{sum(weights.size for weights in network.params.values()):,}",
-        }
+        with self._lock:  # another thread may be adding features
+            network = self._network
+            return {
+                "ticks": f"{int(network.clock[CLOCK.ticks]):,}",
+                "features": ", ".join(map(str, self._columns.index)) or "none",
+                "weights": f"{sum(weights.size for weights in network.params.values()):,}",
+            }
 
     def __repr__(self) -> str:
         return as_text(type(self).__name__, changed_parameters(self), self._facts())

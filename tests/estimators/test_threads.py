@@ -4,9 +4,10 @@ import pickle
 import threading
 
 import numpy as np
+import pytest
 from streams import random_walk, seasonal
 
-from streamlstm import LSTMForecaster, LSTMRegressor
+from streamlstm import ForecasterFleet, LSTMForecaster, LSTMRegressor
 
 
 def in_threads(*jobs):
@@ -90,3 +91,16 @@ def test_writers_of_a_shared_regressor_take_turns():
     in_threads(*[lambda name=name: write(name) for name in "abc"])
     assert model._network.clock[0] == 6000
     assert np.isfinite(model.predict_one({"a": 1.0}))
+
+
+@pytest.mark.parametrize("kind", [LSTMForecaster, LSTMRegressor, ForecasterFleet])
+def test_a_model_is_shown_between_changes(kind):
+    """It has one lock: whoever shows it waits for a thread that is adding features."""
+    model, shown = kind(), []
+    thread = threading.Thread(target=lambda: shown.append(repr(model)))
+    with model._lock:
+        thread.start()
+        thread.join(0.1)
+        assert shown == []
+    thread.join(10)
+    assert kind.__name__ in shown[0]

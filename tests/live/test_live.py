@@ -654,7 +654,11 @@ def test_a_run_shows_itself_and_runs_once(tmp_path):
 
 
 def test_arguments_are_checked_when_a_run_is_made():
-    for wrong, message in [({"interval": 90}, "interval"), ({"horizon": 0}, "horizon")]:
+    for wrong, message in [
+        ({"interval": 90}, "interval"),
+        ({"horizon": 0}, "horizon"),
+        ({"batch_ticks": 0}, "batch_ticks"),
+    ]:
         with pytest.raises(ParameterError, match=message):
             LiveRun(Counter(), Lines(20), **wrong)
     with pytest.raises(ParameterError, match="the class Counter"):
